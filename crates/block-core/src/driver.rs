@@ -1,0 +1,176 @@
+//! What a driver tells of itself: entries of the FORMATS, PROTOCOLS and FILTERS lists.
+
+use std::sync::Arc;
+
+use qapi::{Dict, Value};
+
+use crate::{BackingLink, BoxFuture, Edge, Filter, Format, Node, Protocol, Role};
+
+/// Type of an option's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionKind {
+    /// `<str>`
+    Str,
+    /// `<bool (on/off)>`
+    Bool,
+    /// `<num>`
+    Number,
+    /// `<size>`
+    Size,
+}
+
+/// One create or amend option.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionDesc {
+    /// As typed after `-o`.
+    pub name: &'static str,
+    /// Its value's type.
+    pub kind: OptionKind,
+    /// A few words for `-o help`.
+    pub help: &'static str,
+    /// Shown in the `Formatting` line and used when not given.
+    pub default: Option<&'static str>,
+}
+
+/// What format probing looks at.
+pub struct ProbeInput<'a> {
+    /// The file's first bytes, at most 2048.
+    pub head: &'a [u8],
+    /// The file's name as the user gave it.
+    pub filename: &'a str,
+}
+
+/// How far long work is; called from any thread.
+pub trait Progress: Send + Sync {
+    /// `done` of `total` work units.
+    fn set(&self, done: u64, total: u64);
+}
+
+/// Opens what a driver or an image names. The caller of open supplies it, so that it decides what a name inside an
+/// image may reach.
+pub trait Gate: Send + Sync {
+    /// Opens the child `role` of a node: from `options` (keys `role` or `role.*` already nested as
+    /// [`Value::Dict`] or a node name) or, when there are none, from `named_by_image`, a plain path found in the image.
+    fn open_child<'a>(
+        &'a self,
+        role: Role,
+        name: &'static str,
+        options: Option<Value>,
+        named_by_image: Option<&'a str>,
+    ) -> BoxFuture<'a, qapi::Result<Arc<Edge>>>;
+
+    /// Creates a plain file of this length at the protocol layer and opens it read-write (create of formats).
+    fn create_file<'a>(
+        &'a self,
+        filename: &'a str,
+        options: &'a Dict,
+    ) -> BoxFuture<'a, qapi::Result<Arc<Node>>>;
+}
+
+/// What a format is opened with.
+pub struct OpenRequest<'a> {
+    /// The child called `file`, opened already.
+    pub file: Arc<Edge>,
+    /// Options of this node, `file` and `backing` taken out. The driver removes those it knows; what is left is
+    /// an error made by the caller.
+    pub options: &'a mut Dict,
+    /// Open for writing.
+    pub read_write: bool,
+    /// Open only to look (`info`, `check`): the image may be damaged, nothing is repaired on the way.
+    pub check_only: bool,
+    /// Do not open what the image names beside backing (data file): `info`.
+    pub no_io: bool,
+    /// Opens other children.
+    pub gate: &'a dyn Gate,
+}
+
+/// What a driver's `open` gives back.
+pub struct Opened {
+    /// The mapping.
+    pub format: Box<dyn Format>,
+    /// Children by [`crate::Slot`]; `file` first.
+    pub edges: Vec<Arc<Edge>>,
+    /// The backing file named in the image; the caller opens it.
+    pub backing: Option<BackingLink>,
+}
+
+/// What an image is made from.
+pub struct CreateRequest<'a> {
+    /// The file it goes to, as the user gave it.
+    pub filename: &'a str,
+    /// Create options by name, typed as [`FormatDriver::create_options`] says.
+    pub options: &'a Dict,
+    /// Creates the file and opens it.
+    pub gate: &'a dyn Gate,
+}
+
+/// What to measure.
+pub struct MeasureRequest<'a> {
+    /// Create options as for create; `size` is there when no source is.
+    pub options: &'a Dict,
+    /// The image to be converted.
+    pub source: Option<&'a Arc<Node>>,
+}
+
+/// What `measure` prints, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MeasureResult {
+    /// For the content there is.
+    pub required: u64,
+    /// If every cluster was written.
+    pub fully_allocated: u64,
+    /// For the source's bitmaps.
+    pub bitmaps: Option<u64>,
+}
+
+type OpenFn = for<'a> fn(OpenRequest<'a>) -> BoxFuture<'a, qapi::Result<Opened>>;
+type CreateFn = for<'a> fn(CreateRequest<'a>) -> BoxFuture<'a, qapi::Result<()>>;
+type MeasureFn = for<'a> fn(MeasureRequest<'a>) -> BoxFuture<'a, qapi::Result<MeasureResult>>;
+
+/// One image format.
+pub struct FormatDriver {
+    /// `driver=` name.
+    pub name: &'static str,
+    /// Score from 0 (no) to 100 (certain) that the bytes are of this format.
+    pub probe: fn(&ProbeInput<'_>) -> u8,
+    /// Opens an image.
+    pub open: OpenFn,
+    /// Makes an image, if the format can be written.
+    pub create: Option<CreateFn>,
+    /// In any order; printed sorted.
+    pub create_options: &'static [OptionDesc],
+    /// Empty when amend is not supported.
+    pub amend_options: &'static [OptionDesc],
+    /// Size prediction.
+    pub measure: Option<MeasureFn>,
+    /// Images can name a backing file.
+    pub supports_backing: bool,
+}
+
+/// One protocol.
+pub struct ProtocolDriver {
+    /// `driver=` name.
+    pub name: &'static str,
+    /// Prefixes of file names that mean it (`nbd:`), without the colon.
+    pub prefixes: &'static [&'static str],
+    /// Turns a file name into options (`filename`, `host`, ...).
+    pub parse_filename: fn(&str, &mut Dict) -> qapi::Result<()>,
+    /// Opens it; removes the options it knows.
+    pub open: for<'a> fn(&'a mut Dict, bool) -> BoxFuture<'a, qapi::Result<Box<dyn Protocol>>>,
+    /// Creates it (`filename`, typed options with `size`), if it can.
+    pub create: Option<for<'a> fn(&'a str, &'a Dict) -> BoxFuture<'a, qapi::Result<()>>>,
+    /// Options of create.
+    pub create_options: &'static [OptionDesc],
+}
+
+/// One filter.
+pub struct FilterDriver {
+    /// `driver=` name.
+    pub name: &'static str,
+    /// Opens it over the child called `file`; removes the options it knows.
+    pub open: for<'a> fn(
+        Arc<Edge>,
+        &'a mut Dict,
+        &'a dyn Gate,
+    ) -> BoxFuture<'a, qapi::Result<Box<dyn Filter>>>,
+}

@@ -1,0 +1,126 @@
+//! The mapping engine: turns requests on a format's node into requests on its children, by asking
+//! the format where things are; and fits requests to leaves that want them aligned.
+
+mod leaf;
+mod read;
+mod status;
+mod write;
+mod zero;
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwapOption;
+
+pub(crate) use leaf::{leaf_discard, leaf_read, leaf_status, leaf_write, leaf_zero};
+
+use crate::node::child_perms;
+use crate::{Edge, Format, Perms, RangeLock, Resize, ResizeRequest, Role, Slot};
+
+/// A format with its children and what the engine keeps for it.
+pub struct Mapped {
+    pub(crate) format: Box<dyn Format>,
+    pub(crate) edges: Vec<Arc<Edge>>,
+    pub(crate) backing: ArcSwapOption<Edge>,
+    /// Writes: shared in place, exclusive over clusters when mappings change.
+    ranges: RangeLock,
+    /// The cluster unpacked last, with the write count it was read at.
+    unpacked: Mutex<Option<Unpacked>>,
+    /// Counts finished writes, so that an unpacked cluster is not served after one.
+    writes: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Unpacked {
+    cluster_start: u64,
+    writes: u64,
+    bytes: Arc<[u8]>,
+}
+
+impl Mapped {
+    pub(crate) fn new(
+        format: Box<dyn Format>,
+        edges: Vec<Arc<Edge>>,
+        backing: ArcSwapOption<Edge>,
+    ) -> Self {
+        Self {
+            format,
+            edges,
+            backing,
+            ranges: RangeLock::default(),
+            unpacked: Mutex::new(None),
+            writes: AtomicU64::new(0),
+        }
+    }
+
+    /// The format itself.
+    pub fn format(&self) -> &dyn Format {
+        &*self.format
+    }
+
+    fn child(&self, slot: Slot) -> io::Result<&Arc<Edge>> {
+        self.edges
+            .get(usize::from(slot.0))
+            .ok_or_else(|| io::Error::from_raw_os_error(5))
+    }
+
+    /// Counts a change, so that what was unpacked before is not served any more.
+    fn wrote(&self) {
+        self.writes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Resizes while no write is under way.
+    pub(crate) async fn resize(
+        &self,
+        resize: &dyn Resize,
+        request: ResizeRequest,
+    ) -> qapi::Result<()> {
+        let _all = self.ranges.exclusive(0, u64::MAX).await;
+        let result = resize.resize(request).await;
+        self.wrote();
+        result
+    }
+
+    /// Tells the children what the parents need.
+    pub(crate) fn pass_perms(&self, used: Perms, shared: Perms) -> qapi::Result<()> {
+        for edge in &self.edges {
+            let (u, s) = child_perms(edge.role(), used, shared);
+            edge.set_perms(u, s)?;
+        }
+        if let Some(edge) = self.backing.load_full() {
+            let (u, s) = child_perms(Role::Backing, used, shared);
+            edge.set_perms(u, s)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether every byte is 0.
+pub fn is_zero(buf: &[u8]) -> bool {
+    // Most data shows itself in its first bytes; the rest goes in blocks that the compiler turns into vector code.
+    if buf.iter().take(16).any(|b| *b != 0) {
+        return false;
+    }
+    let mut blocks = buf.chunks_exact(256);
+    blocks.all(|block| block.iter().fold(0_u8, |all, b| all | b) == 0)
+        && blocks.remainder().iter().all(|b| *b == 0)
+}
+
+/// `ENOTSUP`, which callers answer with a fallback.
+pub(crate) fn unsupported() -> io::Error {
+    io::Error::from_raw_os_error(ENOTSUP)
+}
+
+/// Whether an error means that the operation is not there, rather than that it failed.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(ENOTSUP)
+}
+
+/// A format's answer that breaks its contract becomes an error, never a wrong access.
+pub(crate) fn bad_answer() -> io::Error {
+    io::Error::from_raw_os_error(EIO)
+}
+
+const EIO: i32 = 5;
+const ENOTSUP: i32 = 95;

@@ -1,0 +1,205 @@
+//! A root: how tools, devices, exports and jobs hold a tree and send it requests.
+//!
+//! Drain works here: a drained root lets requests that are under way finish and holds new ones back, so
+//! that nothing moves below while the graph changes. Inner nodes need no counters of their own.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::{Edge, Node, Perms, Preallocation, Role, Status, WriteFlags, ZeroFlags};
+
+/// A user's hold on a node; requests are bounds-checked here.
+pub struct Root {
+    edge: Arc<Edge>,
+    in_flight: AtomicUsize,
+    drained: AtomicUsize,
+    changed: Notify,
+}
+
+/// One request under way.
+struct Ticket<'a>(&'a Root);
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.0.drained.load(Ordering::Acquire) > 0
+        {
+            self.0.changed.notify_waiters();
+        }
+    }
+}
+
+/// Keeps a root drained while it lives.
+pub struct Drained<'a>(&'a Root);
+
+impl Drop for Drained<'_> {
+    fn drop(&mut self) {
+        self.0.drained.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Root {
+    /// Holds `node`, needing `used` and letting others do `shared`.
+    ///
+    /// # Errors
+    /// When the permissions do not fit; see [`Edge::attach`].
+    pub fn attach(node: Arc<Node>, used: Perms, shared: Perms) -> qapi::Result<Self> {
+        Ok(Self {
+            edge: Edge::attach("root", Role::Root, node, used, shared)?,
+            in_flight: AtomicUsize::new(0),
+            drained: AtomicUsize::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    /// The node behind it.
+    pub fn node(&self) -> Arc<Node> {
+        self.edge.node()
+    }
+
+    /// The edge, to change permissions or to put another node behind it.
+    pub fn edge(&self) -> &Arc<Edge> {
+        &self.edge
+    }
+
+    /// Length of the disk in bytes.
+    ///
+    /// # Errors
+    /// What the leaf says.
+    pub fn length(&self) -> io::Result<u64> {
+        self.node().length()
+    }
+
+    /// Waits for requests under way and holds back new ones while the guard lives.
+    pub async fn drain(&self) -> Drained<'_> {
+        self.drained.fetch_add(1, Ordering::AcqRel);
+        loop {
+            let changed = self.changed.notified();
+            if self.in_flight.load(Ordering::Acquire) == 0 {
+                return Drained(self);
+            }
+            changed.await;
+        }
+    }
+
+    async fn enter(&self) -> Ticket<'_> {
+        loop {
+            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            let ticket = Ticket(self);
+            if self.drained.load(Ordering::Acquire) == 0 {
+                return ticket;
+            }
+            let changed = self.changed.notified();
+            drop(ticket);
+            if self.drained.load(Ordering::Acquire) > 0 {
+                changed.await;
+            }
+        }
+    }
+
+    fn check(&self, offset: u64, len: u64) -> io::Result<Arc<Node>> {
+        let node = self.node();
+        let end = offset.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
+        if end > node.length()? {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(node)
+    }
+
+    /// Fills `buf` from `offset`.
+    ///
+    /// # Errors
+    /// `EIO` out of bounds, else what the layers below say.
+    pub async fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.check(offset, buf.len() as u64)?
+            .read(offset, buf)
+            .await
+    }
+
+    /// Writes `buf` at `offset`.
+    ///
+    /// # Errors
+    /// `EIO` out of bounds, `EPERM` when read-only, else what the layers below say.
+    pub async fn write(&self, offset: u64, buf: &[u8], flags: WriteFlags) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.check(offset, buf.len() as u64)?
+            .write(offset, buf, flags)
+            .await
+    }
+
+    /// Makes a range read as zeroes.
+    ///
+    /// # Errors
+    /// As [`Root::write`]; `ENOTSUP` only with `no_fallback`.
+    pub async fn write_zeroes(&self, offset: u64, len: u64, flags: ZeroFlags) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.check(offset, len)?
+            .write_zeroes(offset, len, flags)
+            .await
+    }
+
+    /// Tells that a range is no longer needed.
+    ///
+    /// # Errors
+    /// As [`Root::write`].
+    pub async fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.check(offset, len)?.discard(offset, len).await
+    }
+
+    /// Writes one packed cluster (or what is left of the disk).
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the format cannot, else as [`Root::write`].
+    pub async fn write_compressed(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.check(offset, buf.len() as u64)?
+            .write_compressed(offset, buf)
+            .await
+    }
+
+    /// Everything written before is on stable storage after.
+    ///
+    /// # Errors
+    /// What the layers below say.
+    pub async fn flush(&self) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.node().flush().await
+    }
+
+    /// Block status of this layer.
+    ///
+    /// # Errors
+    /// What the layers below say.
+    pub async fn status(&self, offset: u64, len: u64) -> io::Result<Status> {
+        let _ticket = self.enter().await;
+        self.check(offset, len)?.status(offset, len).await
+    }
+
+    /// Changes the length.
+    ///
+    /// # Errors
+    /// In QEMU's words.
+    pub async fn truncate(&self, len: u64, preallocation: Preallocation) -> qapi::Result<()> {
+        let _ticket = self.enter().await;
+        self.node().truncate(len, preallocation).await
+    }
+
+    /// Closes the tree from the top: formats store what they keep in memory.
+    ///
+    /// # Errors
+    /// The first error; everything is closed nevertheless.
+    pub async fn close(self) -> qapi::Result<()> {
+        let drained = self.drain().await;
+        let node = self.node();
+        let result = node.close().await;
+        drop(drained);
+        drop(self);
+        result
+    }
+}

@@ -1,0 +1,2 @@
+//! qimg
+fn main() {}
