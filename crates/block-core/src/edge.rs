@@ -47,10 +47,10 @@ impl Edge {
         let edge = Arc::new(Self {
             name,
             role,
-            node: ArcSwap::from(Arc::clone(&node)),
+            node: ArcSwap::from(node),
             perms: Mutex::new((Perms::NONE, Perms::ALL)),
         });
-        node.add_parent(&edge);
+        edge.node().add_parent(&edge);
         edge.set_perms(used, shared)?;
         Ok(edge)
     }
@@ -97,10 +97,9 @@ impl Edge {
     /// When the new node's parents do not fit together; the edge then still holds the old node.
     pub fn replace(self: &Arc<Self>, node: Arc<Node>) -> qapi::Result<()> {
         node.add_parent(self);
-        let old = self.node.swap(Arc::clone(&node));
-        if let Err(error) = node.refresh_perms() {
-            self.node.store(old);
-            node.forget_parent(self);
+        let old = self.node.swap(node);
+        if let Err(error) = self.node().refresh_perms() {
+            self.node.swap(old).forget_parent(self);
             return Err(error);
         }
         old.forget_parent(self);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use arc_swap::ArcSwapOption;
 use qapi::{Dict, Error};
 
-use crate::engine::{self, Mapped};
+use crate::engine::{self, Mapped, Sharing};
 use crate::{
     DetectZeroes, Edge, Filter, Format, Perms, Preallocation, Protocol, RangeLock, ResizeRequest,
     Role, WriteFlags, ZeroFlags,
@@ -37,6 +37,8 @@ pub struct NodeSpec {
     pub read_only: bool,
     /// `detect-zeroes=`
     pub detect_zeroes: DetectZeroes,
+    /// `force-share=` (`-U`): let others do anything. Only for read-only nodes.
+    pub force_share: bool,
 }
 
 /// Block status of one layer. `data` and `zero` may both be true (data known to be zeroes).
@@ -360,13 +362,22 @@ impl Node {
             used = used | u;
             shared = shared & s;
         }
+        if self.spec.force_share {
+            shared = Perms::ALL;
+        }
         if self.read_only() && !(used & (Perms::WRITE | Perms::RESIZE)).is_empty() {
             return Err(Error::new("Block node is read-only").errno(1));
         }
         match &self.kind {
             Kind::Protocol(protocol) => protocol.set_permissions(used, shared),
             Kind::Filter(filter) => filter.child().set_perms(used, shared),
-            Kind::Format(mapped) => mapped.pass_perms(used, shared),
+            Kind::Format(mapped) => {
+                let sharing = Sharing {
+                    writable: !self.read_only(),
+                    force: self.spec.force_share,
+                };
+                mapped.pass_perms(sharing, used, shared)
+            }
         }
     }
 
@@ -418,25 +429,34 @@ impl Kind {
     }
 }
 
-/// What a format needs of each child when its own parents need `used` and share `shared`.
+/// What a node needs of a child and lets others do there, from what its own parents need and share.
 ///
-/// Metadata must stay consistent, so nobody else may write or resize a format's file; a backing file is
-/// only read, and others may do so too.
-pub(crate) fn child_perms(role: Role, used: Perms, shared: Perms) -> (Perms, Perms) {
-    let writes = !(used & (Perms::WRITE | Perms::WRITE_UNCHANGED | Perms::RESIZE)).is_empty();
+/// Metadata must stay consistent, so nobody else may write or resize what a format keeps it in; a writable
+/// format always needs to write there, whatever its parents need now. A backing file is only read, and may be
+/// written by others only if the overlay itself may.
+pub(crate) fn child_perms(
+    role: Role,
+    writable: bool,
+    used: Perms,
+    shared: Perms,
+) -> (Perms, Perms) {
+    let storage = Perms::WRITE | Perms::RESIZE;
     match role {
-        Role::Backing => (
-            Perms::CONSISTENT_READ,
-            Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED | (shared & Perms::NONE),
-        ),
+        Role::Backing => {
+            let others = if shared.contains(Perms::WRITE) {
+                storage
+            } else {
+                Perms::NONE
+            };
+            (
+                Perms::CONSISTENT_READ,
+                others | Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED,
+            )
+        }
         Role::Filtered | Role::Root => (used, shared),
-        Role::File | Role::Data if writes => (
-            Perms::CONSISTENT_READ | Perms::WRITE | Perms::RESIZE,
-            shared & (Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED),
-        ),
-        Role::File | Role::Data => (
-            Perms::CONSISTENT_READ,
-            shared - Perms::WRITE - Perms::RESIZE,
-        ),
+        Role::File | Role::Data if writable => {
+            (used | Perms::CONSISTENT_READ | storage, shared - storage)
+        }
+        Role::File | Role::Data => (used | Perms::CONSISTENT_READ, shared - storage),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -17,6 +17,7 @@ pub struct Root {
     in_flight: AtomicUsize,
     drained: AtomicUsize,
     changed: Notify,
+    writethrough: AtomicBool,
 }
 
 /// One request under way.
@@ -24,8 +25,8 @@ struct Ticket<'a>(&'a Root);
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1
-            && self.0.drained.load(Ordering::Acquire) > 0
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1
+            && self.0.drained.load(Ordering::SeqCst) > 0
         {
             self.0.changed.notify_waiters();
         }
@@ -37,7 +38,7 @@ pub struct Drained<'a>(&'a Root);
 
 impl Drop for Drained<'_> {
     fn drop(&mut self) {
-        self.0.drained.fetch_sub(1, Ordering::AcqRel);
+        self.0.drained.fetch_sub(1, Ordering::SeqCst);
         self.0.changed.notify_waiters();
     }
 }
@@ -53,6 +54,7 @@ impl Root {
             in_flight: AtomicUsize::new(0),
             drained: AtomicUsize::new(0),
             changed: Notify::new(),
+            writethrough: AtomicBool::new(false),
         })
     }
 
@@ -66,6 +68,16 @@ impl Root {
         &self.edge
     }
 
+    /// Whether every write is on stable storage before it is reported done (`cache=writethrough`,
+    /// `cache=directsync`).
+    pub fn set_writethrough(&self, on: bool) {
+        self.writethrough.store(on, Ordering::Relaxed);
+    }
+
+    fn fua(&self, asked: bool) -> bool {
+        asked || self.writethrough.load(Ordering::Relaxed)
+    }
+
     /// Length of the disk in bytes.
     ///
     /// # Errors
@@ -76,10 +88,10 @@ impl Root {
 
     /// Waits for requests under way and holds back new ones while the guard lives.
     pub async fn drain(&self) -> Drained<'_> {
-        self.drained.fetch_add(1, Ordering::AcqRel);
+        self.drained.fetch_add(1, Ordering::SeqCst);
         loop {
             let changed = self.changed.notified();
-            if self.in_flight.load(Ordering::Acquire) == 0 {
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
                 return Drained(self);
             }
             changed.await;
@@ -88,14 +100,14 @@ impl Root {
 
     async fn enter(&self) -> Ticket<'_> {
         loop {
-            self.in_flight.fetch_add(1, Ordering::AcqRel);
+            self.in_flight.fetch_add(1, Ordering::SeqCst);
             let ticket = Ticket(self);
-            if self.drained.load(Ordering::Acquire) == 0 {
+            if self.drained.load(Ordering::SeqCst) == 0 {
                 return ticket;
             }
             let changed = self.changed.notified();
             drop(ticket);
-            if self.drained.load(Ordering::Acquire) > 0 {
+            if self.drained.load(Ordering::SeqCst) > 0 {
                 changed.await;
             }
         }
@@ -127,6 +139,10 @@ impl Root {
     /// `EIO` out of bounds, `EPERM` when read-only, else what the layers below say.
     pub async fn write(&self, offset: u64, buf: &[u8], flags: WriteFlags) -> io::Result<()> {
         let _ticket = self.enter().await;
+        let flags = WriteFlags {
+            fua: self.fua(flags.fua),
+            ..flags
+        };
         self.check(offset, buf.len() as u64)?
             .write(offset, buf, flags)
             .await
@@ -138,6 +154,10 @@ impl Root {
     /// As [`Root::write`]; `ENOTSUP` only with `no_fallback`.
     pub async fn write_zeroes(&self, offset: u64, len: u64, flags: ZeroFlags) -> io::Result<()> {
         let _ticket = self.enter().await;
+        let flags = ZeroFlags {
+            fua: self.fua(flags.fua),
+            ..flags
+        };
         self.check(offset, len)?
             .write_zeroes(offset, len, flags)
             .await

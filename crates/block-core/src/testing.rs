@@ -50,6 +50,7 @@ impl MemoryFile {
             options: Dict::new(),
             read_only,
             detect_zeroes: DetectZeroes::Off,
+            force_share: false,
         };
         Node::new(spec, Kind::Protocol(Box::new(self.clone())))
     }

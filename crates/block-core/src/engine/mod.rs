@@ -16,7 +16,16 @@ use arc_swap::ArcSwapOption;
 pub(crate) use leaf::{leaf_discard, leaf_read, leaf_status, leaf_write, leaf_zero};
 
 use crate::node::child_perms;
-use crate::{Edge, Format, Perms, RangeLock, Resize, ResizeRequest, Role, Slot};
+use crate::{Edge, Format, Perms, RangeLock, Resize, ResizeRequest, Slot};
+
+/// How a format's node lets others at its children.
+#[derive(Clone, Copy)]
+pub(crate) struct Sharing {
+    /// The node writes there itself.
+    pub(crate) writable: bool,
+    /// Others may do anything (`force-share`).
+    pub(crate) force: bool,
+}
 
 /// A format with its children and what the engine keeps for it.
 pub struct Mapped {
@@ -83,14 +92,16 @@ impl Mapped {
     }
 
     /// Tells the children what the parents need.
-    pub(crate) fn pass_perms(&self, used: Perms, shared: Perms) -> qapi::Result<()> {
-        for edge in &self.edges {
-            let (u, s) = child_perms(edge.role(), used, shared);
-            edge.set_perms(u, s)?;
-        }
-        if let Some(edge) = self.backing.load_full() {
-            let (u, s) = child_perms(Role::Backing, used, shared);
-            edge.set_perms(u, s)?;
+    pub(crate) fn pass_perms(
+        &self,
+        sharing: Sharing,
+        used: Perms,
+        shared: Perms,
+    ) -> qapi::Result<()> {
+        for edge in self.edges.iter().chain(self.backing.load().iter()) {
+            let (used, others) = child_perms(edge.role(), sharing.writable, used, shared);
+            let others = if sharing.force { Perms::ALL } else { others };
+            edge.set_perms(used, others)?;
         }
         Ok(())
     }
