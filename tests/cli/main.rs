@@ -1,0 +1,5 @@
+//! Tool transcripts: text, exit code and file bytes of our tools, compared with the real ones where these
+//! are installed. One file a command, and one for generated cases.
+#![forbid(unsafe_code)]
+
+mod harness;

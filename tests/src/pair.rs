@@ -1,0 +1,203 @@
+//! Two worlds side by side: the same commands run by our tool in one folder and by the reference in
+//! another, with the same file names, and everything a user or script can see is compared.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use crate::normal::{difference, normalise};
+use crate::{Output, Scratch, Tool, ours, qemu_io, reference};
+
+/// Both worlds, with a log of what was run.
+#[derive(Debug)]
+pub struct Pair {
+    scratch: Scratch,
+    ours: Tool,
+    reference: Tool,
+    writer: Tool,
+    log: String,
+}
+
+/// The two outputs of one command.
+#[derive(Debug)]
+pub struct Both {
+    /// What our tool gave.
+    pub ours: Output,
+    /// What the reference gave.
+    pub reference: Output,
+}
+
+impl Pair {
+    /// Two empty folders. `story` (a seed, say) is printed first when something differs.
+    ///
+    /// # Errors
+    /// What is not installed, for [`crate::require!`].
+    ///
+    /// # Panics
+    /// When the temporary folder cannot be written.
+    pub fn new(story: &str) -> Result<Self, String> {
+        let (reference, writer) = (reference()?, qemu_io()?);
+        let scratch = Scratch::new();
+        for world in ["ours", "reference"] {
+            std::fs::create_dir(scratch.path(world)).expect("a scratch folder can be written");
+        }
+        Ok(Self {
+            scratch,
+            ours: ours(),
+            reference,
+            writer,
+            log: format!("{story}\n"),
+        })
+    }
+
+    /// The folder our tool works in.
+    pub fn our_dir(&self) -> PathBuf {
+        self.scratch.path("ours")
+    }
+
+    /// The folder the reference works in.
+    pub fn reference_dir(&self) -> PathBuf {
+        self.scratch.path("reference")
+    }
+
+    /// Puts the same file into both folders.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn put(&self, name: &str, bytes: &[u8]) {
+        for dir in [self.our_dir(), self.reference_dir()] {
+            std::fs::write(dir.join(name), bytes).expect("a scratch folder can be written");
+        }
+    }
+
+    /// Runs one command in both worlds; exit code, output and errors must be equal.
+    ///
+    /// # Panics
+    /// With the whole story, when they are not.
+    #[track_caller]
+    pub fn run(&mut self, args: &[&str]) -> Both {
+        let both = self.run_quietly(args);
+        self.same(&both, "stdout", |o| normalise(&o.stdout));
+        self.same(&both, "stderr", |o| normalise(&o.stderr));
+        both
+    }
+
+    /// Runs one command in both worlds; only the exit codes must be equal.
+    ///
+    /// # Panics
+    /// With the whole story, when they are not.
+    #[track_caller]
+    pub fn run_quietly(&mut self, args: &[&str]) -> Both {
+        let _ = writeln!(self.log, "$ qemu-img {}", args.join(" "));
+        let both = Both {
+            reference: self.reference.run(&self.reference_dir(), args),
+            ours: self.ours.run(&self.our_dir(), args),
+        };
+        assert!(
+            both.ours.code == both.reference.code,
+            "{}\nexit codes differ\nREFERENCE {}\n\nOURS {}",
+            self.log,
+            both.reference.report(),
+            both.ours.report()
+        );
+        both
+    }
+
+    /// Lets both tools read the same file of one world: everything they say must be equal. This is for
+    /// commands that tell where things are in a file, which two good writers place differently.
+    ///
+    /// # Panics
+    /// With the whole story, when they differ.
+    #[track_caller]
+    pub fn read_both(&mut self, args: &[&str]) {
+        for dir in [self.our_dir(), self.reference_dir()] {
+            let _ = writeln!(
+                self.log,
+                "$ cd {}; qemu-img {}",
+                dir.file_name().unwrap_or_default().display(),
+                args.join(" ")
+            );
+            let both = Both {
+                reference: self.reference.run(&dir, args),
+                ours: self.ours.run(&dir, args),
+            };
+            self.same(&both, "exit code", |o| format!("{:?}", o.code));
+            self.same(&both, "stdout", |o| normalise(&o.stdout));
+            self.same(&both, "stderr", |o| normalise(&o.stderr));
+        }
+    }
+
+    /// Lets the real `qemu-io` do the same writes to both worlds' images. They must work.
+    ///
+    /// # Panics
+    /// With the whole story, when one fails: our image was not what it should be.
+    #[track_caller]
+    pub fn write(&mut self, image: &str, format: &str, commands: &[String]) {
+        let mut args = vec!["-f", format];
+        for command in commands {
+            args.extend(["-c", command]);
+        }
+        args.push(image);
+        let _ = writeln!(self.log, "$ qemu-io {}", args.join(" "));
+        for dir in [self.reference_dir(), self.our_dir()] {
+            let output = self.writer.run(&dir, &args);
+            assert!(
+                output.code == Some(0) && !output.stdout.contains("failed"),
+                "{}\n{} in {}",
+                self.log,
+                output.report(),
+                dir.display()
+            );
+        }
+    }
+
+    /// Our image and theirs hold the same bytes, says the reference.
+    ///
+    /// # Panics
+    /// With the whole story, when they do not.
+    #[track_caller]
+    pub fn same_content(&mut self, image: &str, format: &str) {
+        let (a, b) = (format!("ours/{image}"), format!("reference/{image}"));
+        let args = ["compare", "-f", format, "-F", format, &a, &b];
+        let output = self.reference.run(self.scratch.dir(), &args);
+        assert!(output.code == Some(0), "{}\n{}", self.log, output.report());
+    }
+
+    /// The reference's `check` finds nothing wrong with our image.
+    ///
+    /// # Panics
+    /// With the whole story, when it does.
+    #[track_caller]
+    pub fn clean(&mut self, image: &str, format: &str) {
+        let output = self
+            .reference
+            .run(&self.our_dir(), &["check", "-f", format, image]);
+        assert!(output.code == Some(0), "{}\n{}", self.log, output.report());
+    }
+
+    /// Our tool.
+    pub fn ours(&self) -> &Tool {
+        &self.ours
+    }
+
+    /// The reference.
+    pub fn reference(&self) -> &Tool {
+        &self.reference
+    }
+
+    /// What has been run so far.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    #[track_caller]
+    fn same(&self, both: &Both, what: &str, view: impl Fn(&Output) -> String) {
+        if let Some(shown) = difference(&view(&both.reference), &view(&both.ours)) {
+            panic!(
+                "{}\n{what} differs (- reference, + ours):\n{shown}\nREFERENCE {}\n\nOURS {}",
+                self.log,
+                both.reference.report(),
+                both.ours.report()
+            );
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Where the tools are, and private folders to run them in.
+//!
+//! Ours is `target/<profile>/qimg`, called through a link named `qemu-img` so that its messages carry
+//! the same name as the reference's. `HOUSE_OURS` names another program (to try the tests themselves).
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// What it is called in failure reports.
+    pub label: &'static str,
+    /// The program.
+    pub path: PathBuf,
+}
+
+/// Our `qimg`, by its link `qemu-img`.
+///
+/// # Panics
+/// When it has not been built.
+pub fn ours() -> Tool {
+    static LINK: OnceLock<PathBuf> = OnceLock::new();
+    let path = LINK.get_or_init(|| {
+        if let Some(path) = std::env::var_os("HOUSE_OURS") {
+            return PathBuf::from(path);
+        }
+        let binary = built("qimg");
+        link_as(&binary, "qemu-img")
+    });
+    Tool {
+        label: "ours",
+        path: path.clone(),
+    }
+}
+
+/// A program of this workspace, in the folder above the running test's.
+///
+/// # Panics
+/// When it has not been built.
+pub fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("tests lie in target/<profile>/deps");
+    let binary = profile.join(name);
+    assert!(
+        binary.exists(),
+        "{} is missing: `cargo build --workspace --bins` first, or use `cargo xtask test`",
+        binary.display()
+    );
+    binary
+}
+
+/// A link called `name` to `binary`, in a folder of its own beside it. Tests race to make it: each makes
+/// its own and renames it into place.
+fn link_as(binary: &Path, name: &str) -> PathBuf {
+    let folder = binary.with_file_name("links");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    let mine = folder.join(format!(".{name}.{}", std::process::id()));
+    match symlink(binary, &mine) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) => panic!("cannot link {}: {e}", mine.display()),
+    }
+    let link = folder.join(name);
+    fs::rename(&mine, &link).expect("a link can be renamed in its folder");
+    link
+}
+
+/// The real `qemu-img`.
+///
+/// # Errors
+/// Why it cannot be used, for [`crate::require!`].
+pub fn reference() -> Result<Tool, String> {
+    find("qemu-img", "qemu-utils").map(|path| Tool {
+        label: "reference",
+        path,
+    })
+}
+
+/// The real `qemu-io`.
+///
+/// # Errors
+/// Why it cannot be used, for [`crate::require!`].
+pub fn qemu_io() -> Result<Tool, String> {
+    find("qemu-io", "qemu-utils").map(|path| Tool {
+        label: "qemu-io",
+        path,
+    })
+}
+
+/// A program on the path or in the system's folders.
+///
+/// # Errors
+/// Names the Debian package that has it.
+pub fn find(name: &str, package: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file())
+        .ok_or_else(|| format!("{name} is not installed (Debian package {package})"))
+}
+
+/// A folder that goes away with the test, unless `HOUSE_KEEP` is set.
+#[derive(Debug)]
+pub struct Scratch(Option<TempDir>);
+
+impl Scratch {
+    /// A new empty folder.
+    ///
+    /// # Panics
+    /// When the temporary folder cannot be written.
+    #[expect(clippy::new_without_default, reason = "it touches the disk")]
+    pub fn new() -> Self {
+        Self(Some(
+            tempfile::Builder::new()
+                .prefix("house-")
+                .tempdir()
+                .expect("a temporary folder can be made"),
+        ))
+    }
+
+    /// The folder.
+    ///
+    /// # Panics
+    /// Never: only `drop` empties it.
+    pub fn dir(&self) -> &Path {
+        self.0.as_ref().expect("set until dropped").path()
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if std::env::var_os("HOUSE_KEEP").is_some()
+            && let Some(dir) = self.0.take()
+        {
+            eprintln!("kept {}", dir.keep().display());
+        }
+    }
+}
