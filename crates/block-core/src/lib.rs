@@ -20,7 +20,7 @@ mod perm;
 mod protocol;
 mod range_lock;
 mod root;
-#[cfg(feature = "contract-tests")]
+#[cfg(any(test, feature = "contract-tests"))]
 pub mod testing;
 mod types;
 

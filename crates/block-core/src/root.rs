@@ -16,7 +16,10 @@ pub struct Root {
     edge: Arc<Edge>,
     in_flight: AtomicUsize,
     drained: AtomicUsize,
-    changed: Notify,
+    /// No request is under way any more.
+    idle: Notify,
+    /// Requests may come in again.
+    resumed: Notify,
     writethrough: AtomicBool,
 }
 
@@ -28,7 +31,7 @@ impl Drop for Ticket<'_> {
         if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1
             && self.0.drained.load(Ordering::SeqCst) > 0
         {
-            self.0.changed.notify_waiters();
+            self.0.idle.notify_waiters();
         }
     }
 }
@@ -39,7 +42,7 @@ pub struct Drained<'a>(&'a Root);
 impl Drop for Drained<'_> {
     fn drop(&mut self) {
         self.0.drained.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
+        self.0.resumed.notify_waiters();
     }
 }
 
@@ -53,7 +56,8 @@ impl Root {
             edge: Edge::attach("root", Role::Root, node, used, shared)?,
             in_flight: AtomicUsize::new(0),
             drained: AtomicUsize::new(0),
-            changed: Notify::new(),
+            idle: Notify::new(),
+            resumed: Notify::new(),
             writethrough: AtomicBool::new(false),
         })
     }
@@ -90,11 +94,11 @@ impl Root {
     pub async fn drain(&self) -> Drained<'_> {
         self.drained.fetch_add(1, Ordering::SeqCst);
         loop {
-            let changed = self.changed.notified();
+            let idle = self.idle.notified();
             if self.in_flight.load(Ordering::SeqCst) == 0 {
                 return Drained(self);
             }
-            changed.await;
+            idle.await;
         }
     }
 
@@ -105,10 +109,10 @@ impl Root {
             if self.drained.load(Ordering::SeqCst) == 0 {
                 return ticket;
             }
-            let changed = self.changed.notified();
+            let resumed = self.resumed.notified();
             drop(ticket);
             if self.drained.load(Ordering::SeqCst) > 0 {
-                changed.await;
+                resumed.await;
             }
         }
     }

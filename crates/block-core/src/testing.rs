@@ -1,5 +1,9 @@
 //! For tests of everything above: a leaf in memory that can fail where it is told to.
 
+mod toy;
+
+pub use toy::ToyFormat;
+
 use std::any::Any;
 use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};

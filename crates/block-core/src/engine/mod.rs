@@ -4,6 +4,8 @@
 mod leaf;
 mod read;
 mod status;
+#[cfg(test)]
+mod tests;
 mod write;
 mod zero;
 
