@@ -251,6 +251,39 @@ impl Node {
         }
     }
 
+    /// Packs one cluster for [`Node::store_packed`]; only a format can.
+    pub(crate) fn pack(&self, offset: u64, buf: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+        match &self.kind {
+            Kind::Format(mapped) => mapped.pack(offset, buf, out),
+            _ => Err(engine::unsupported()),
+        }
+    }
+
+    /// Stores a packed cluster.
+    pub(crate) async fn store_packed(&self, offset: u64, packed: &[u8]) -> io::Result<()> {
+        self.check_writable()?;
+        match &self.kind {
+            Kind::Format(mapped) => mapped.store_packed(offset, packed).await,
+            _ => Err(engine::unsupported()),
+        }
+    }
+
+    /// Copies plain bytes that lie at `from` in the leaf `source` without moving them through this process.
+    pub(crate) async fn copy_from(
+        self: &Arc<Self>,
+        offset: u64,
+        source: &Node,
+        from: u64,
+        len: u64,
+    ) -> io::Result<()> {
+        self.check_writable()?;
+        let (leaf, at) = engine::shifted_leaf(self, offset);
+        let (Some(target), Some(source)) = (leaf.protocol(), source.protocol()) else {
+            return Err(engine::unsupported());
+        };
+        target.copy_from(source, from, at, len).await
+    }
+
     /// Everything written before is on stable storage after.
     ///
     /// # Errors

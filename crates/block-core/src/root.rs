@@ -187,6 +187,47 @@ impl Root {
             .await
     }
 
+    /// Packs one whole cluster (or what is left of the disk) into `out`, for [`Root::store_packed`]: CPU work
+    /// only, from any thread. `false`: it does not get smaller, write it plain.
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the node cannot (filters: use [`Root::write_compressed`]), `EINVAL` when it is no cluster.
+    pub fn pack(&self, offset: u64, buf: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+        self.check(offset, buf.len() as u64)?.pack(offset, buf, out)
+    }
+
+    /// Stores a cluster that [`Root::pack`] packed. Room is handed out in the order of calls.
+    ///
+    /// # Errors
+    /// As [`Root::write`].
+    pub async fn store_packed(&self, offset: u64, packed: &[u8]) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.check(offset, 1)?.store_packed(offset, packed).await
+    }
+
+    /// Copies from another disk without moving the bytes through this process, as many of `len` as lie together
+    /// as plain data there. Gives back how many.
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the two leaves do not fit or the bytes are not plain, else as [`Root::write`].
+    pub async fn copy_from(
+        &self,
+        offset: u64,
+        source: &Root,
+        from: u64,
+        len: u64,
+    ) -> io::Result<u64> {
+        let _ticket = self.enter().await;
+        let status = source.status(from, len).await?;
+        let Some((at, leaf)) = status.at.filter(|_| status.data) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        self.check(offset, status.len)?
+            .copy_from(offset, &leaf, at, status.len)
+            .await?;
+        Ok(status.len)
+    }
+
     /// Everything written before is on stable storage after.
     ///
     /// # Errors

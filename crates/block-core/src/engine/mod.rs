@@ -2,6 +2,7 @@
 //! the format where things are; and fits requests to leaves that want them aligned.
 
 mod leaf;
+mod packed;
 mod read;
 mod status;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwapOption;
 
 pub(crate) use leaf::{leaf_discard, leaf_read, leaf_status, leaf_write, leaf_zero};
+pub(crate) use status::shifted_leaf;
 
 use crate::node::child_perms;
 use crate::{Edge, Format, Perms, RangeLock, Resize, ResizeRequest, Slot};

@@ -1,9 +1,22 @@
 //! Block status through a mapping.
 
 use std::io;
+use std::sync::Arc;
 
 use super::Mapped;
-use crate::{ExtentKind, Kind, Place, Status};
+use crate::{ExtentKind, Kind, Node, Place, Status};
+
+/// The node below filters that only shift, and where `offset` is in it.
+pub(crate) fn shifted_leaf(node: &Arc<Node>, mut offset: u64) -> (Arc<Node>, u64) {
+    let mut node = Arc::clone(node);
+    while let Kind::Filter(filter) = node.kind() {
+        let Some(shift) = filter.shift() else { break };
+        offset = offset.saturating_add(shift);
+        let child = filter.child().node();
+        node = child;
+    }
+    (node, offset)
+}
 
 impl Mapped {
     /// What this layer says of `offset`, in bounds.
@@ -45,15 +58,8 @@ impl Mapped {
 
     /// Follows shifts (raw with an offset) down to the leaf.
     fn locate(&self, status: &mut Status, at: Place) -> io::Result<()> {
-        let mut node = self.child(at.slot)?.node();
-        let mut offset = at.offset;
-        while let Kind::Filter(filter) = node.kind() {
-            let Some(shift) = filter.shift() else { break };
-            offset += shift;
-            let child = filter.child().node();
-            node = child;
-        }
-        status.at = Some((offset, node));
+        let (leaf, offset) = shifted_leaf(&self.child(at.slot)?.node(), at.offset);
+        status.at = Some((offset, leaf));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Mapped, bad_answer, is_zero, unsupported};
+use super::{Mapped, bad_answer, is_zero};
 use crate::{ExtentKind, Placement, WriteFlags};
 
 /// One allocation step covers at most this many bytes, so that others get a turn.
@@ -148,40 +148,5 @@ impl Mapped {
             len -= extent.len;
         }
         Ok(true)
-    }
-
-    /// Writes one whole cluster packed, or plain when packing does not help.
-    pub(crate) async fn write_compressed(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
-        let compress = self.format.compress().ok_or_else(unsupported)?;
-        let geometry = self.format.geometry();
-        let cluster = geometry.cluster_size as usize;
-        let last = offset + buf.len() as u64 == geometry.size;
-        if !offset.is_multiple_of(cluster as u64)
-            || buf.len() > cluster
-            || (buf.len() < cluster && !last)
-        {
-            return Err(io::Error::from_raw_os_error(22));
-        }
-        let mut padded;
-        let whole = if buf.len() < cluster {
-            padded = buf.to_vec();
-            padded.resize(cluster, 0);
-            &padded
-        } else {
-            buf
-        };
-        let mut packed = Vec::new();
-        if !compress.pack(whole, &mut packed)? {
-            return self.write(offset, buf, WriteFlags::default()).await;
-        }
-        let len = u32::try_from(packed.len()).map_err(|_| bad_answer())?;
-        let _range = self.ranges.exclusive(offset, offset + cluster as u64).await;
-        let at = compress.place(offset, len).await?;
-        self.child(at.slot)?
-            .write(at.offset, &packed, WriteFlags::default())
-            .await?;
-        compress.commit_packed(offset, at, len).await?;
-        self.wrote();
-        Ok(())
     }
 }

@@ -1,0 +1,54 @@
+//! Packed clusters: packing apart from storing, so that callers may pack on many threads and store in order.
+
+use std::io;
+
+use super::{Mapped, bad_answer, unsupported};
+use crate::WriteFlags;
+
+impl Mapped {
+    /// Packs one whole cluster, or what is left of the disk in the last one, into `out`. `false`: it does not get
+    /// smaller and is to be written plain.
+    pub(crate) fn pack(&self, offset: u64, buf: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+        let compress = self.format.compress().ok_or_else(unsupported)?;
+        let geometry = self.format.geometry();
+        let cluster = geometry.cluster_size as usize;
+        let last = offset + buf.len() as u64 == geometry.size;
+        if !offset.is_multiple_of(cluster as u64)
+            || buf.len() > cluster
+            || (buf.len() < cluster && !last)
+        {
+            return Err(io::Error::from_raw_os_error(22));
+        }
+        if buf.len() == cluster {
+            return compress.pack(buf, out);
+        }
+        let mut padded = buf.to_vec();
+        padded.resize(cluster, 0);
+        compress.pack(&padded, out)
+    }
+
+    /// Stores what [`Mapped::pack`] made of the cluster at `offset`.
+    pub(crate) async fn store_packed(&self, offset: u64, packed: &[u8]) -> io::Result<()> {
+        let compress = self.format.compress().ok_or_else(unsupported)?;
+        let cluster = u64::from(self.format.geometry().cluster_size);
+        let len = u32::try_from(packed.len()).map_err(|_| bad_answer())?;
+        let _range = self.ranges.exclusive(offset, offset + cluster).await;
+        let at = compress.place(offset, len).await?;
+        self.child(at.slot)?
+            .write(at.offset, packed, WriteFlags::default())
+            .await?;
+        compress.commit_packed(offset, at, len).await?;
+        self.wrote();
+        Ok(())
+    }
+
+    /// Writes one whole cluster packed, or plain when packing does not help.
+    pub(crate) async fn write_compressed(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        let mut packed = Vec::new();
+        if self.pack(offset, buf, &mut packed)? {
+            self.store_packed(offset, &packed).await
+        } else {
+            self.write(offset, buf, WriteFlags::default()).await
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! One worker of a conversion: reads a piece, finds what need not be stored, waits for its turn and writes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use block_core::{Root, WriteFlags, ZeroFlags, is_zero};
+use qapi::Error;
+use tokio::sync::Mutex;
+
+use super::plan::{Content, Piece, Plan};
+use super::{ConvertOptions, Initial, Order, SECTOR, Setup};
+use crate::turnstile::Turnstile;
+use crate::watch::{Pace, Watch, check_cancelled};
+
+/// What all workers of a conversion use.
+pub(super) struct Shared {
+    pub(super) plan: Mutex<Plan>,
+    pub(super) sources: Vec<Arc<Root>>,
+    pub(super) target: Arc<Root>,
+    pub(super) options: ConvertOptions,
+    pub(super) setup: Setup,
+    pub(super) watch: Arc<dyn Watch>,
+    pub(super) turns: Turnstile,
+    pub(super) pace: Pace,
+    pub(super) done: AtomicU64,
+    pub(super) total: u64,
+    /// Copying by the kernel has not been refused yet.
+    pub(super) offload: AtomicBool,
+}
+
+/// One thing to do for a part of a piece when its turn comes.
+enum Step {
+    Write,
+    /// Packed bytes, by range in the worker's arena.
+    Store(std::ops::Range<usize>),
+    /// Whole cluster that the target packs itself.
+    Pack,
+    Zero,
+}
+
+struct Action {
+    at: usize,
+    len: usize,
+    step: Step,
+}
+
+/// A worker's own memory, kept from piece to piece.
+#[derive(Default)]
+struct Scratch {
+    buf: Vec<u8>,
+    packed: Vec<u8>,
+    arena: Vec<u8>,
+    actions: Vec<Action>,
+}
+
+/// Takes pieces until there are no more.
+pub(super) async fn run(shared: Arc<Shared>) -> qapi::Result<()> {
+    let mut scratch = Scratch::default();
+    let result = loop {
+        match shared.one(&mut scratch).await {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    if result.is_err() {
+        shared.turns.close();
+    }
+    result
+}
+
+impl Shared {
+    /// Does one piece; `false` when there is none left.
+    async fn one(&self, scratch: &mut Scratch) -> qapi::Result<bool> {
+        check_cancelled(&*self.watch)?;
+        if self.turns.is_closed() {
+            return Ok(false);
+        }
+        let (piece, counted) = {
+            let mut plan = self.plan.lock().await;
+            let piece = plan.next().await?;
+            for warning in plan.take_warnings() {
+                self.watch.warn(&warning);
+            }
+            let Some(piece) = piece else {
+                if !self.options.count_first {
+                    self.watch.progress(plan.position(), self.total);
+                }
+                return Ok(false);
+            };
+            (piece, plan.counts(piece.content))
+        };
+        let offload = piece.content == Content::Data && self.offload.load(Ordering::Relaxed);
+        if !offload {
+            self.make_ready(&piece, scratch).await?;
+        }
+        let sequential = self.options.order == Order::Sequential;
+        if sequential && !self.turns.wait(piece.number).await {
+            return Ok(false);
+        }
+        let written = if offload {
+            self.copy_by_kernel(&piece, scratch).await
+        } else {
+            self.act(&piece, scratch).await
+        };
+        if sequential && written.is_ok() {
+            self.turns.pass();
+        }
+        written?;
+        self.tell(&piece, counted);
+        Ok(true)
+    }
+
+    fn tell(&self, piece: &Piece, counted: bool) {
+        if !self.options.count_first {
+            self.watch.progress(piece.to + piece.len, self.total);
+        } else if counted {
+            let done = self.done.fetch_add(piece.len, Ordering::Relaxed) + piece.len;
+            self.watch.progress(done, self.total);
+        }
+    }
+
+    /// Fills the buffer and lists what is to be done with it.
+    async fn make_ready(&self, piece: &Piece, scratch: &mut Scratch) -> qapi::Result<()> {
+        scratch.actions.clear();
+        let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
+        if piece.content == Content::Zero && self.options.min_sparse > 0 {
+            let step = Step::Zero;
+            scratch.actions.push(Action { at: 0, len, step });
+            return Ok(());
+        }
+        if scratch.buf.len() < len {
+            scratch.buf.resize(len, 0);
+        }
+        if piece.content == Content::Zero {
+            scratch.buf[..len].fill(0);
+        } else {
+            let result = self.read(piece, &mut scratch.buf[..len]).await;
+            result.map_err(|e| {
+                Error::from_io(format!("error while reading at byte {}", piece.named), &e)
+            })?;
+        }
+        if self.setup.cluster.is_some() {
+            return self.pack(piece, len, scratch);
+        }
+        let Some(sparse) = self.setup.sparse else {
+            let step = Step::Write;
+            scratch.actions.push(Action { at: 0, len, step });
+            return Ok(());
+        };
+        let mut at = 0;
+        while at < len {
+            let run = sparse.first_run(&scratch.buf[at..len], piece.to + at as u64);
+            self.push(
+                scratch,
+                at,
+                run.len,
+                if run.data { Step::Write } else { Step::Zero },
+            );
+            at += run.len;
+        }
+        Ok(())
+    }
+
+    /// Zeroes are only work where the target may hold something else.
+    fn push(&self, scratch: &mut Scratch, at: usize, len: usize, step: Step) {
+        if !matches!(step, Step::Zero) || self.options.initial != Initial::Zero {
+            scratch.actions.push(Action { at, len, step });
+        }
+    }
+
+    /// Reads a piece; what a source's last sector has past its end is zero.
+    async fn read(&self, piece: &Piece, buf: &mut [u8]) -> io::Result<()> {
+        let source = &self.sources[piece.source];
+        let inside = source.length()?.saturating_sub(piece.from);
+        let inside = usize::try_from(inside).unwrap_or(usize::MAX).min(buf.len());
+        let (buf, beyond) = buf.split_at_mut(inside);
+        beyond.fill(0);
+        match source.read(piece.from, buf).await {
+            Err(_) if self.options.salvage => self.salvage(source, piece, buf).await,
+            other => other,
+        }
+    }
+
+    /// Reads sector by sector; what cannot be read becomes zeroes.
+    async fn salvage(&self, source: &Root, piece: &Piece, buf: &mut [u8]) -> io::Result<()> {
+        let sector = usize::try_from(SECTOR).unwrap_or(512);
+        for (index, part) in buf.chunks_mut(sector).enumerate() {
+            let skip = (index * sector) as u64;
+            if let Err(error) = source.read(piece.from + skip, part).await {
+                let what = format!("error while reading offset {}", piece.from + skip);
+                self.watch.warn(Error::from_io(what, &error).message());
+                part.fill(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs cluster by cluster, on this worker's own time.
+    fn pack(&self, piece: &Piece, len: usize, scratch: &mut Scratch) -> qapi::Result<()> {
+        let cluster = self
+            .setup
+            .cluster
+            .map_or(len, |c| usize::try_from(c).unwrap_or(len));
+        scratch.arena.clear();
+        let mut at = 0;
+        while at < len {
+            let now = cluster.min(len - at);
+            let buf = &scratch.buf[at..at + now];
+            let step = if self.options.min_sparse > 0 && is_zero(buf) {
+                Step::Zero
+            } else {
+                let to = piece.to + at as u64;
+                match self.target.pack(to, buf, &mut scratch.packed) {
+                    Ok(true) => {
+                        let start = scratch.arena.len();
+                        scratch.arena.extend_from_slice(&scratch.packed);
+                        Step::Store(start..scratch.arena.len())
+                    }
+                    Ok(false) => Step::Write,
+                    Err(e) if e.kind() == io::ErrorKind::Unsupported => Step::Pack,
+                    Err(e) => return Err(writing(to, &e)),
+                }
+            };
+            self.push(scratch, at, now, step);
+            at += now;
+        }
+        Ok(())
+    }
+
+    /// Brings a piece to the target.
+    async fn act(&self, piece: &Piece, scratch: &Scratch) -> qapi::Result<()> {
+        for action in &scratch.actions {
+            let to = piece.to + action.at as u64;
+            let bytes = action.at..action.at + action.len;
+            let target = &self.target;
+            let result = match &action.step {
+                Step::Zero => {
+                    let flags = ZeroFlags::default();
+                    target.write_zeroes(to, action.len as u64, flags).await
+                }
+                Step::Write => {
+                    self.pace.wait(action.len as u64).await;
+                    target
+                        .write(to, &scratch.buf[bytes], WriteFlags::default())
+                        .await
+                }
+                Step::Store(packed) => {
+                    self.pace.wait(action.len as u64).await;
+                    target
+                        .store_packed(to, &scratch.arena[packed.clone()])
+                        .await
+                }
+                Step::Pack => target.write_compressed(to, &scratch.buf[bytes]).await,
+            };
+            result.map_err(|e| writing(piece.named.max(to), &e))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel copy a piece; when it will not, this and all later pieces are read and written.
+    async fn copy_by_kernel(&self, piece: &Piece, scratch: &mut Scratch) -> qapi::Result<()> {
+        let source = &self.sources[piece.source];
+        let mut done = 0;
+        while done < piece.len {
+            let (to, from, left) = (piece.to + done, piece.from + done, piece.len - done);
+            self.pace.wait(left).await;
+            match self.target.copy_from(to, source, from, left).await {
+                Ok(copied) if copied > 0 => done += copied.min(left),
+                _ => {
+                    self.offload.store(false, Ordering::Relaxed);
+                    self.make_ready(piece, scratch).await?;
+                    return self.act(piece, scratch).await;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn writing(offset: u64, error: &io::Error) -> Error {
+    Error::from_io(format!("error while writing at byte {offset}"), error)
+}
