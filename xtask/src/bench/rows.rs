@@ -1,0 +1,211 @@
+//! The table of works: one row each, with the ratio it must reach and the one it aims for.
+
+/// How outputs are compared.
+pub(super) enum Verify {
+    /// There is none worth comparing.
+    Nothing,
+    /// Standard output is equal.
+    Text,
+    /// `OUT.<format>` holds the same bytes for a guest.
+    Image(&'static str),
+}
+
+/// One work.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    /// Largest ratio of wall times that passes, and the one aimed for.
+    pub(super) must: f64,
+    pub(super) aim: f64,
+    /// Files it reads, from `fixtures`.
+    pub(super) needs: &'static [&'static str],
+    /// Shell line run before each measured run, not measured; `OUT` is the run's own name.
+    pub(super) before: &'static str,
+    /// Words after the program's name.
+    pub(super) args: &'static str,
+    /// How often one measured run repeats it (start-up is too short to measure once).
+    pub(super) times: usize,
+    pub(super) verify: Verify,
+    /// A program that shows what the machine can do at most: its name and a shell line.
+    pub(super) limit: Option<(&'static str, &'static str)>,
+}
+
+/// A row without goals and extras, for the others to start from.
+const PLAIN: Row = Row {
+    name: "",
+    must: 1.0,
+    aim: 0.8,
+    needs: &[],
+    before: "",
+    args: "",
+    times: 1,
+    verify: Verify::Nothing,
+    limit: None,
+};
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        name: "convert raw -> qcow2",
+        needs: &["data.raw"],
+        args: "convert -f raw -O qcow2 data.raw OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("cp", "cp --reflink=never data.raw limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert qcow2 -> raw",
+        needs: &["data.qcow2"],
+        args: "convert -f qcow2 -O raw data.qcow2 OUT.raw",
+        verify: Verify::Image("raw"),
+        limit: Some(("cp", "cp --reflink=never data.qcow2 limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert chain of 3 -> qcow2",
+        needs: &["chain.qcow2"],
+        args: "convert -f qcow2 -O qcow2 chain.qcow2 OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("cp", "cp --reflink=never data.qcow2 limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert -c zlib",
+        must: 0.5,
+        aim: 0.25,
+        needs: &["text.raw"],
+        args: "convert -c -f raw -O qcow2 text.raw OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("pigz", "pigz -c text.raw > limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert -c zstd",
+        must: 0.6,
+        aim: 0.4,
+        needs: &["text.raw"],
+        args: "convert -c -f raw -O qcow2 -o compression_type=zstd text.raw OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("zstd -T0", "zstd -q -T0 -c text.raw > limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert zlib -> raw",
+        must: 0.6,
+        aim: 0.45,
+        needs: &["zlib.qcow2"],
+        args: "convert -f qcow2 -O raw zlib.qcow2 OUT.raw",
+        verify: Verify::Image("raw"),
+        limit: Some(("pigz -d", "pigz -dc zlib.gz > limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert zstd -> raw",
+        must: 0.9,
+        aim: 0.7,
+        needs: &["zstd.qcow2"],
+        args: "convert -f qcow2 -O raw zstd.qcow2 OUT.raw",
+        verify: Verify::Image("raw"),
+        limit: Some(("zstd -d", "zstd -q -dc zstd.zst > limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "512 B clusters: convert",
+        must: 0.08,
+        aim: 0.03,
+        needs: &["tiny-clusters.qcow2"],
+        args: "convert -f qcow2 -O raw tiny-clusters.qcow2 OUT.raw",
+        verify: Verify::Image("raw"),
+        limit: Some(("cp", "cp --reflink=never tiny-clusters.qcow2 limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "512 B clusters: check",
+        must: 0.03,
+        aim: 0.01,
+        needs: &["tiny-clusters.qcow2"],
+        args: "check -f qcow2 tiny-clusters.qcow2",
+        verify: Verify::Text,
+        limit: Some(("cat", "cat tiny-clusters.qcow2 > /dev/null")),
+        ..PLAIN
+    },
+    Row {
+        name: "512 B clusters: map",
+        must: 0.3,
+        aim: 0.1,
+        needs: &["tiny-clusters.qcow2"],
+        args: "map -f qcow2 --output=json tiny-clusters.qcow2",
+        verify: Verify::Text,
+        limit: Some(("cat", "cat tiny-clusters.qcow2 > /dev/null")),
+        ..PLAIN
+    },
+    Row {
+        name: "1 TiB nearly empty: map",
+        must: 0.5,
+        aim: 0.3,
+        needs: &["huge.qcow2"],
+        args: "map -f qcow2 --output=json huge.qcow2",
+        times: 5,
+        verify: Verify::Text,
+        ..PLAIN
+    },
+    Row {
+        name: "1 TiB nearly empty: convert",
+        must: 0.3,
+        aim: 0.2,
+        needs: &["huge.qcow2"],
+        args: "convert -f qcow2 -O qcow2 huge.qcow2 OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        ..PLAIN
+    },
+    Row {
+        name: "compare raw with qcow2",
+        must: 0.8,
+        aim: 0.6,
+        needs: &["data.raw", "data.qcow2"],
+        args: "compare -f raw -F qcow2 data.raw data.qcow2",
+        verify: Verify::Text,
+        limit: Some((
+            "cmp",
+            "cp --reflink=auto data.raw limit.out; cmp data.raw limit.out",
+        )),
+        ..PLAIN
+    },
+    Row {
+        name: "commit",
+        must: 0.9,
+        aim: 0.7,
+        needs: &["data.qcow2", "overlay.qcow2"],
+        before: "cp --reflink=auto data.qcow2 OUT.qcow2; cp --reflink=auto overlay.qcow2 OUT.top; \
+                 qemu-img rebase -u -f qcow2 -F qcow2 -b OUT.qcow2 OUT.top",
+        args: "commit -f qcow2 OUT.top",
+        verify: Verify::Image("qcow2"),
+        ..PLAIN
+    },
+    Row {
+        name: "rebase",
+        must: 0.9,
+        aim: 0.7,
+        needs: &["data.qcow2", "overlay.qcow2", "empty.qcow2"],
+        before: "cp --reflink=auto overlay.qcow2 OUT.qcow2",
+        args: "rebase -f qcow2 -F qcow2 -b empty.qcow2 OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        ..PLAIN
+    },
+    Row {
+        name: "start-up: --version",
+        must: 0.4,
+        aim: 0.2,
+        args: "--version",
+        times: 20,
+        ..PLAIN
+    },
+    Row {
+        name: "start-up: info",
+        must: 0.4,
+        aim: 0.2,
+        needs: &["huge.qcow2"],
+        args: "info --output=json huge.qcow2",
+        times: 20,
+        verify: Verify::Text,
+        ..PLAIN
+    },
+];

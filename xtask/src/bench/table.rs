@@ -1,0 +1,112 @@
+//! The table and the JSON.
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::measure::Cost;
+
+/// The middle of some numbers.
+pub(super) fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// One count divided by another.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a ratio of sizes is shown with two digits"
+)]
+pub(super) fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b as f64
+}
+
+/// The numbers of a row that are shown.
+struct Numbers {
+    ours: f64,
+    reference: f64,
+    wall: f64,
+    cpu: f64,
+    peak: f64,
+}
+
+impl Outcome {
+    fn numbers(&self) -> Numbers {
+        let pairs = || self.ours.iter().zip(&self.reference);
+        let of = |costs: &[Cost], f: fn(&Cost) -> f64| median(costs.iter().map(f).collect());
+        Numbers {
+            ours: of(&self.ours, |c| c.wall),
+            reference: of(&self.reference, |c| c.wall),
+            wall: median(pairs().map(|(a, b)| a.wall / b.wall).collect()),
+            cpu: median(pairs().map(|(a, b)| a.cpu / b.cpu).collect()),
+            peak: median(pairs().map(|(a, b)| ratio(a.peak, b.peak)).collect()),
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        let wall = self.numbers().wall;
+        if wall <= self.row.aim {
+            "aim"
+        } else if wall <= self.row.must {
+            "ok"
+        } else {
+            "MISS"
+        }
+    }
+}
+
+/// Prints the table.
+pub(super) fn print(outcomes: &[Outcome]) {
+    println!(
+        "\n{:<30} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7}  {:>11}  {:<5} limit",
+        "work", "ours s", "theirs s", "wall", "cpu", "memory", "size", "must (aim)", ""
+    );
+    for outcome in outcomes {
+        let n = outcome.numbers();
+        let row = outcome.row;
+        let size = outcome.size.map_or(String::new(), |s| format!("{s:.2}"));
+        let goal = format!("{} ({})", row.must, row.aim);
+        let limit = match (row.limit, outcome.limit) {
+            (Some((name, _)), Some(seconds)) => format!("{seconds:.3} s {name}"),
+            _ => String::new(),
+        };
+        println!(
+            "{:<30} {:>9.3} {:>9.3} {:>7.3} {:>7.3} {:>7.2} {:>7}  {:>11}  {:<5} {}",
+            row.name,
+            n.ours,
+            n.reference,
+            n.wall,
+            n.cpu,
+            n.peak,
+            size,
+            goal,
+            outcome.verdict(),
+            limit
+        );
+    }
+}
+
+/// The same as JSON.
+pub(super) fn json(outcomes: &[Outcome]) -> Value {
+    let cost = |c: &Cost| json!({ "wall": c.wall, "cpu": c.cpu, "peak": c.peak });
+    let rows: Vec<Value> = outcomes
+        .iter()
+        .map(|o| {
+            let n = o.numbers();
+            json!({
+                "name": o.row.name,
+                "wall-ratio": n.wall,
+                "cpu-ratio": n.cpu,
+                "memory-ratio": n.peak,
+                "size-ratio": o.size,
+                "must": o.row.must,
+                "aim": o.row.aim,
+                "verdict": o.verdict(),
+                "limit": o.row.limit.map(|(name, _)| name),
+                "limit-seconds": o.limit,
+                "ours": o.ours.iter().map(cost).collect::<Vec<_>>(),
+                "reference": o.reference.iter().map(cost).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    Value::Array(rows)
+}
