@@ -16,7 +16,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use block_core::{Kind, Root, ZeroFlags};
+use block_core::{Kind, Node, Root, ZeroFlags};
 use qapi::Error;
 use tokio::sync::Mutex;
 
@@ -66,9 +66,73 @@ pub enum Initial {
     Unknown,
     /// Zeroes.
     Zero,
-    /// A backing file of this many bytes, with the content of the source's own backing file (`-B`): what the
-    /// source's top layer does not allocate is left out.
+    /// A backing file of this many bytes, and zeroes past its end.
     Backing(u64),
+}
+
+/// What becomes of zeroes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Zeroes {
+    /// Searched for in data too; the shortest run between data that counts, in bytes (`-S`).
+    Find(usize),
+    /// Only those that block status tells of; their space is given back.
+    AsTold,
+    /// Stored as data (`-S 0`).
+    Store,
+}
+
+/// A part of a disk to be copied.
+#[derive(Clone)]
+pub struct Source {
+    /// The disk.
+    pub root: Arc<Root>,
+    /// First byte.
+    pub from: u64,
+    /// Bytes, in bounds.
+    pub len: u64,
+    /// What this layer of its chain and those below hold is in the target already.
+    pub base: Option<Arc<Node>>,
+}
+
+impl Source {
+    /// All of a disk.
+    ///
+    /// # Errors
+    /// When its length is not known.
+    pub fn whole(root: Arc<Root>) -> io::Result<Self> {
+        let len = root.length()?;
+        Ok(Self {
+            root,
+            from: 0,
+            len,
+            base: None,
+        })
+    }
+}
+
+/// Why a conversion failed. Offsets count from the start of the first source.
+#[derive(Debug)]
+pub enum ConvertError {
+    /// Block status is not known.
+    Status(u64, io::Error),
+    /// Source bytes cannot be read.
+    Read(u64, io::Error),
+    /// The target cannot be written.
+    Write(u64, io::Error),
+    /// The owner stopped it.
+    Cancelled,
+}
+
+impl From<ConvertError> for Error {
+    fn from(error: ConvertError) -> Self {
+        let (what, offset, error) = match error {
+            ConvertError::Status(at, e) => ("reading block status at offset", at, e),
+            ConvertError::Read(at, e) => ("reading at byte", at, e),
+            ConvertError::Write(at, e) => ("writing at byte", at, e),
+            ConvertError::Cancelled => return Self::with_errno("Interrupted", 4),
+        };
+        Self::from_io(format!("error while {what} {offset}"), &error)
+    }
 }
 
 /// How to convert.
@@ -82,8 +146,8 @@ pub struct ConvertOptions {
     pub initial: Initial,
     /// Workers that run side by side, at least 1.
     pub workers: usize,
-    /// Shortest run of zeroes that is left out, in bytes; 0 stores everything (`-S`).
-    pub min_sparse: usize,
+    /// What becomes of zeroes.
+    pub zeroes: Zeroes,
     /// Unreadable sectors become zeroes, with a warning (`--salvage`).
     pub salvage: bool,
     /// Most bytes written in a second.
@@ -99,7 +163,7 @@ impl Default for ConvertOptions {
             order: Order::default(),
             initial: Initial::default(),
             workers: 1,
-            min_sparse: 4096,
+            zeroes: Zeroes::Find(4096),
             salvage: false,
             rate: None,
             count_first: false,
@@ -110,11 +174,11 @@ impl Default for ConvertOptions {
 /// Bytes that `sources` need in a target, each rounded up to a sector.
 ///
 /// # Errors
-/// When a length is not known, or the sum is beyond what a disk can have.
-pub fn convert_length(sources: &[Arc<Root>]) -> io::Result<u64> {
+/// When the sum is beyond what a disk can have.
+pub fn convert_length(sources: &[Source]) -> io::Result<u64> {
     sources.iter().try_fold(0_u64, |sum, source| {
         source
-            .length()?
+            .len
             .checked_next_multiple_of(SECTOR)
             .and_then(|len| sum.checked_add(len))
             .filter(|sum| i64::try_from(*sum).is_ok())
@@ -145,17 +209,15 @@ pub async fn make_zero(target: &Root) -> io::Result<bool> {
 /// Copies `sources` to the front of `target`, which is at least [`convert_length`] long.
 ///
 /// # Errors
-/// `error while reading at byte N: …`, `error while writing at byte N: …` or `error while reading block status at
-/// offset N: …`, N counted from the first source's start.
+/// See [`ConvertError`].
 pub async fn convert(
-    sources: Vec<Arc<Root>>,
+    sources: Vec<Source>,
     target: Arc<Root>,
     options: ConvertOptions,
     watch: Arc<dyn Watch>,
-) -> qapi::Result<()> {
+) -> Result<(), ConvertError> {
     let setup = Setup::new(&sources, &target, &options);
-    let mut plan = Plan::new(sources.clone(), &options, setup)
-        .map_err(|e| Error::from_io("unable to get the length of a source", &e))?;
+    let mut plan = Plan::new(sources.clone(), &options, setup);
     let total = if options.count_first {
         plan.count().await?
     } else {
@@ -192,14 +254,21 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    fn new(sources: &[Arc<Root>], target: &Root, options: &ConvertOptions) -> Self {
+    fn new(sources: &[Source], target: &Root, options: &ConvertOptions) -> Self {
         let target_cluster = cluster_size(target);
         let cluster = (options.method == Method::Compress).then_some(target_cluster);
-        let packed = sources.iter().map(|s| cluster_size(s)).max().unwrap_or(1);
+        let packed = sources
+            .iter()
+            .map(|s| cluster_size(&s.root))
+            .max()
+            .unwrap_or(1);
         let wanted = BUFFER.max(packed).max(cluster.unwrap_or(1));
         let buffer = wanted.next_multiple_of(cluster.unwrap_or(1));
         let align = request_alignment(target);
-        let sparse = (options.min_sparse > 0).then(|| Sparse::new(options.min_sparse, align));
+        let sparse = match options.zeroes {
+            Zeroes::Find(min) => Some(Sparse::new(min, align)),
+            Zeroes::AsTold | Zeroes::Store => None,
+        };
         let fixed_grid = cluster.is_some() || sparse.is_none_or(|s| s.can_cut_at(buffer));
         Self {
             buffer: if fixed_grid { buffer } else { MAX_BUFFER },
@@ -232,4 +301,4 @@ fn request_alignment(root: &Root) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

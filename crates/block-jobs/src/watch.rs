@@ -4,8 +4,6 @@ use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use qapi::Error;
-
 /// A job's owner. Called between pieces of work, from any worker.
 pub trait Watch: Send + Sync {
     /// `done` of `total` units of work.
@@ -14,17 +12,6 @@ pub trait Watch: Send + Sync {
     fn warn(&self, message: &str);
     /// The job is to stop at the next point where nothing is left half done.
     fn cancelled(&self) -> bool;
-}
-
-/// Ends a job that was cancelled.
-///
-/// # Errors
-/// `Interrupted system call` when it was.
-pub(crate) fn check_cancelled(watch: &dyn Watch) -> qapi::Result<()> {
-    if watch.cancelled() {
-        return Err(Error::new("Interrupted system call").errno(4));
-    }
-    Ok(())
 }
 
 /// Keeps a stream of writes to some bytes a second.

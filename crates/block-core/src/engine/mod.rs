@@ -15,12 +15,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
+use qapi::Error;
 
 pub(crate) use leaf::{leaf_discard, leaf_read, leaf_status, leaf_write, leaf_zero};
 pub(crate) use status::shifted_leaf;
 
 use crate::node::child_perms;
-use crate::{Edge, Format, Perms, RangeLock, Resize, ResizeRequest, Slot};
+use crate::{Edge, Format, Perms, RangeLock, Resize, ResizeRequest, Slot, ZeroFlags};
 
 /// How a format's node lets others at its children.
 #[derive(Clone, Copy)]
@@ -89,10 +90,30 @@ impl Mapped {
         resize: &dyn Resize,
         request: ResizeRequest,
     ) -> qapi::Result<()> {
-        let _all = self.ranges.exclusive(0, u64::MAX).await;
-        let result = resize.resize(request).await;
+        let before = self.format.geometry().size;
+        let result = {
+            let _all = self.ranges.exclusive(0, u64::MAX).await;
+            resize.resize(request).await
+        };
         self.wrote();
-        result
+        result?;
+        self.hide_backing(before).await
+    }
+
+    /// What a longer backing file holds past the old end must not show up when the disk grows.
+    async fn hide_backing(&self, before: u64) -> qapi::Result<()> {
+        let failed = |e: io::Error| Error::from_io("Failed to zero-fill the new area", &e);
+        let Some(backing) = self.backing.load_full() else {
+            return Ok(());
+        };
+        let length = backing.node().length().map_err(failed)?;
+        let end = self.format.geometry().size.min(length);
+        if before >= end {
+            return Ok(());
+        }
+        self.write_zeroes(before, end - before, ZeroFlags::default())
+            .await
+            .map_err(failed)
     }
 
     /// Tells the children what the parents need.

@@ -1,13 +1,11 @@
 //! Cuts the sources into numbered pieces by their block status.
 
 use std::io;
-use std::sync::Arc;
 
-use block_core::{Node, Root};
-use qapi::Error;
-
-use super::{ConvertOptions, Initial, MAX_BUFFER, Method, SECTOR, Setup, cluster_size};
-use crate::chain::{layers, status_above};
+use super::{
+    ConvertError, ConvertOptions, Initial, MAX_BUFFER, SECTOR, Setup, Source, Zeroes, cluster_size,
+};
+use crate::chain::status_above;
 
 /// Longest piece of zeroes to be written, in bytes.
 const MAX_ZERO: u64 = 1 << 30;
@@ -50,12 +48,10 @@ struct Known {
 }
 
 struct Part {
-    root: Arc<Root>,
-    base: Option<Arc<Node>>,
+    source: Source,
+    /// Where it begins and ends in the target.
     start: u64,
     end: u64,
-    /// Length in bytes, not rounded.
-    len: u64,
     cluster: u64,
 }
 
@@ -72,52 +68,41 @@ pub(crate) struct Plan {
     skip_zero: bool,
     /// Zeroes are stored as data.
     full: bool,
-    /// Bytes of status errors that salvage turned into data are told by these.
+    /// Sectors whose status is not known count as data, with a warning.
     salvage: bool,
     warnings: Vec<String>,
 }
 
 impl Plan {
-    pub(crate) fn new(
-        sources: Vec<Arc<Root>>,
-        options: &ConvertOptions,
-        setup: Setup,
-    ) -> io::Result<Self> {
-        let backing = match options.initial {
-            Initial::Backing(len) => Some(len),
-            _ => None,
-        };
-        let mut start = 0;
-        let mut parts = Vec::new();
-        for root in sources {
-            let len = root.length()?;
-            let end = start + len.next_multiple_of(SECTOR);
-            let base = backing.and_then(|_| layers(&root.node()).into_iter().nth(1));
-            let cluster = cluster_size(&root);
-            parts.push(Part {
-                root,
-                base,
+    pub(crate) fn new(sources: Vec<Source>, options: &ConvertOptions, setup: Setup) -> Self {
+        let mut end = 0;
+        let parts = sources.into_iter().map(|source| {
+            let start = end;
+            end = start + source.len.next_multiple_of(SECTOR);
+            Part {
+                cluster: cluster_size(&source.root),
+                source,
                 start,
                 end,
-                len,
-                cluster,
-            });
-            start = end;
-        }
-        let full = options.min_sparse == 0 && options.method != Method::Compress;
-        Ok(Self {
-            parts,
+            }
+        });
+        let full = options.zeroes == Zeroes::Store;
+        Self {
+            parts: parts.collect(),
             current: 0,
             at: 0,
             number: 0,
             known: None,
             setup,
-            backing,
-            skip_zero: options.initial == Initial::Zero && options.min_sparse > 0,
-            full: full || options.min_sparse == 0,
+            backing: match options.initial {
+                Initial::Backing(len) => Some(len),
+                _ => None,
+            },
+            skip_zero: options.initial == Initial::Zero && !full,
+            full,
             salvage: options.salvage,
             warnings: Vec::new(),
-        })
+        }
     }
 
     /// Bytes of all parts.
@@ -131,7 +116,7 @@ impl Plan {
     }
 
     /// Walks everything once and counts the bytes that will be copied; the plan is at its start again after.
-    pub(crate) async fn count(&mut self) -> qapi::Result<u64> {
+    pub(crate) async fn count(&mut self) -> Result<u64, ConvertError> {
         let mut sum = 0;
         while let Some(known) = self.known().await? {
             if self.counts(known.content) {
@@ -155,7 +140,7 @@ impl Plan {
     }
 
     /// The next piece that needs work.
-    pub(crate) async fn next(&mut self) -> qapi::Result<Option<Piece>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ConvertError> {
         loop {
             let Some(known) = self.known().await? else {
                 return Ok(None);
@@ -175,7 +160,7 @@ impl Plan {
             let piece = Piece {
                 number: self.number,
                 source: self.current,
-                from: start - part.start,
+                from: part.source.from + (start - part.start),
                 to: start,
                 len,
                 content,
@@ -187,7 +172,7 @@ impl Plan {
     }
 
     /// Length and content of the piece that begins here: as long as the status and the buffer allow.
-    async fn piece_at(&mut self, known: Known) -> qapi::Result<(u64, Content)> {
+    async fn piece_at(&mut self, known: Known) -> Result<(u64, Content), ConvertError> {
         let start = self.at;
         let part_end = self.parts[self.current].end;
         if let Some(cluster) = self.setup.cluster {
@@ -237,7 +222,7 @@ impl Plan {
     }
 
     /// Status at the current position, asked of the source only when the last answer is used up.
-    async fn known(&mut self) -> qapi::Result<Option<Known>> {
+    async fn known(&mut self) -> Result<Option<Known>, ConvertError> {
         while self.at >= self.parts.get(self.current).map_or(u64::MAX, |p| p.end) {
             self.current += 1;
         }
@@ -254,55 +239,44 @@ impl Plan {
         }
     }
 
-    async fn ask(&mut self) -> qapi::Result<Known> {
+    async fn ask(&mut self) -> Result<Known, ConvertError> {
         let start = self.at;
         let part = &self.parts[self.current];
-        let from = start - part.start;
-        let mut len = part.len - from.min(part.len);
+        let done = start - part.start;
+        let from = part.source.from + done;
+        let mut len = part.source.len - done;
         let past_backing = self.backing.is_some_and(|end| start >= end);
         if let Some(end) = self.backing.filter(|end| *end > start) {
             len = len.min(end - start);
         }
-        let answer = status_above(&part.root, part.base.as_ref(), from, len).await;
-        let status = match answer {
+        let base = part.source.base.as_ref();
+        let status = match status_above(&part.source.root, base, from, len).await {
             Ok(status) => status,
-            Err(error) if self.salvage => return Ok(self.unknown(start, &error)),
-            Err(error) => {
-                let what = format!("error while reading block status at offset {start}");
-                return Err(Error::from_io(what, &error));
-            }
+            Err(error) if self.salvage => return Ok(self.unknown(start, error)),
+            Err(error) => return Err(ConvertError::Status(start, error)),
         };
-        let content = if status.zero {
-            if past_backing {
-                Content::Backing
-            } else {
-                Content::Zero
-            }
-        } else if status.data || self.backing.is_none() {
-            Content::Data
-        } else {
-            Content::Backing
+        let content = match (status.zero, status.data || base.is_none()) {
+            (true, _) if past_backing => Content::Backing,
+            (true, _) => Content::Zero,
+            (false, true) => Content::Data,
+            (false, false) => Content::Backing,
         };
         let mut len = status.len.next_multiple_of(SECTOR).min(part.end - start);
         let over = (from + len) % part.cluster;
         if len > over {
             len -= over;
         }
-        let end = start + len;
         Ok(Known {
             start,
-            end,
+            end: start + len,
             content,
         })
     }
 
     /// A sector whose status cannot be had counts as data.
-    fn unknown(&mut self, start: u64, error: &io::Error) -> Known {
-        let message = Error::from_io(
-            format!("error while reading block status at offset {start}"),
-            error,
-        );
-        self.warnings.push(message.message().to_owned());
+    fn unknown(&mut self, start: u64, error: io::Error) -> Known {
+        let error = qapi::Error::from(ConvertError::Status(start, error));
+        self.warnings.push(error.message().to_owned());
         Known {
             start,
             end: start + SECTOR,

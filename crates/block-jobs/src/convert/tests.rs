@@ -46,8 +46,12 @@ fn source(size: u64) -> Disk {
     disk
 }
 
-fn run(from: &[&Disk], to: &Disk, options: ConvertOptions) -> qapi::Result<()> {
-    let sources = from.iter().map(|d| Arc::clone(&d.root)).collect();
+fn whole(disk: &Disk) -> Source {
+    Source::whole(Arc::clone(&disk.root)).unwrap()
+}
+
+fn run(from: &[&Disk], to: &Disk, options: ConvertOptions) -> Result<(), ConvertError> {
+    let sources = from.iter().map(|d| whole(d)).collect();
     let target = Arc::clone(&to.root);
     block_on(convert(sources, target, options, Arc::new(Told::default())))
 }
@@ -99,7 +103,7 @@ fn sparse_size_zero_stores_everything() {
     let from = disk("source", 64 * CLUSTER, None);
     let to = disk("target", 64 * CLUSTER, None);
     let options = ConvertOptions {
-        min_sparse: 0,
+        zeroes: Zeroes::Store,
         ..zeroed()
     };
     run(&[&from], &to, options).unwrap();
@@ -120,7 +124,7 @@ fn a_target_of_unknown_content_gets_its_zeroes_written() {
 fn sources_stand_one_behind_the_other_in_whole_sectors() {
     let first = source(CLUSTER + 100);
     let second = source(2 * CLUSTER);
-    let from = [Arc::clone(&first.root), Arc::clone(&second.root)];
+    let from = [whole(&first), whole(&second)];
     let len = convert_length(&from).unwrap();
     assert_eq!(len, CLUSTER + 512 + 2 * CLUSTER);
     let to = disk("target", len, None);
@@ -145,7 +149,12 @@ fn what_the_top_layer_lacks_is_left_to_the_backing_file() {
         initial: Initial::Backing(SIZE),
         ..ConvertOptions::default()
     };
-    run(&[&top], &to, options).unwrap();
+    let from = Source {
+        base: Some(base.root.node()),
+        ..whole(&top)
+    };
+    let (target, watch) = (Arc::clone(&to.root), Arc::new(Told::default()));
+    block_on(convert(vec![from], target, options, watch)).unwrap();
     assert_eq!(content(&to), content(&top));
     assert_eq!(to.fake.layout().len(), 1);
 }
@@ -165,7 +174,7 @@ fn a_write_error_names_its_offset_and_stops() {
     )
     .unwrap_err();
     assert_eq!(
-        error.message(),
+        qapi::Error::from(error).message(),
         format!("error while writing at byte {CLUSTER}: No space left on device")
     );
 }
@@ -176,9 +185,9 @@ fn a_cancelled_job_ends() {
     let to = disk("target", SIZE, None);
     let told = Told::default();
     told.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-    let (sources, target) = (vec![Arc::clone(&from.root)], Arc::clone(&to.root));
+    let (sources, target) = (vec![whole(&from)], Arc::clone(&to.root));
     let error = block_on(convert(sources, target, zeroed(), Arc::new(told))).unwrap_err();
-    assert_eq!(error.errno_value(), Some(4));
+    assert_eq!(qapi::Error::from(error).errno_value(), Some(4));
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn progress_ends_at_the_total() {
         };
         let watch: Arc<dyn Watch> = Arc::clone(&told) as Arc<dyn Watch>;
         block_on(convert(
-            vec![Arc::clone(&from.root)],
+            vec![whole(&from)],
             Arc::clone(&to.root),
             options,
             watch,

@@ -9,14 +9,14 @@ use qapi::Error;
 use tokio::sync::Mutex;
 
 use super::plan::{Content, Piece, Plan};
-use super::{ConvertOptions, Initial, Order, SECTOR, Setup};
+use super::{ConvertError, ConvertOptions, Initial, Order, SECTOR, Setup, Source, Zeroes};
 use crate::turnstile::Turnstile;
-use crate::watch::{Pace, Watch, check_cancelled};
+use crate::watch::{Pace, Watch};
 
 /// What all workers of a conversion use.
 pub(super) struct Shared {
     pub(super) plan: Mutex<Plan>,
-    pub(super) sources: Vec<Arc<Root>>,
+    pub(super) sources: Vec<Source>,
     pub(super) target: Arc<Root>,
     pub(super) options: ConvertOptions,
     pub(super) setup: Setup,
@@ -55,7 +55,7 @@ struct Scratch {
 }
 
 /// Takes pieces until there are no more.
-pub(super) async fn run(shared: Arc<Shared>) -> qapi::Result<()> {
+pub(super) async fn run(shared: Arc<Shared>) -> Result<(), ConvertError> {
     let mut scratch = Scratch::default();
     let result = loop {
         match shared.one(&mut scratch).await {
@@ -72,8 +72,10 @@ pub(super) async fn run(shared: Arc<Shared>) -> qapi::Result<()> {
 
 impl Shared {
     /// Does one piece; `false` when there is none left.
-    async fn one(&self, scratch: &mut Scratch) -> qapi::Result<bool> {
-        check_cancelled(&*self.watch)?;
+    async fn one(&self, scratch: &mut Scratch) -> Result<bool, ConvertError> {
+        if self.watch.cancelled() {
+            return Err(ConvertError::Cancelled);
+        }
         if self.turns.is_closed() {
             return Ok(false);
         }
@@ -122,10 +124,10 @@ impl Shared {
     }
 
     /// Fills the buffer and lists what is to be done with it.
-    async fn make_ready(&self, piece: &Piece, scratch: &mut Scratch) -> qapi::Result<()> {
+    async fn make_ready(&self, piece: &Piece, scratch: &mut Scratch) -> Result<(), ConvertError> {
         scratch.actions.clear();
         let len = usize::try_from(piece.len).unwrap_or(usize::MAX);
-        if piece.content == Content::Zero && self.options.min_sparse > 0 {
+        if piece.content == Content::Zero && self.options.zeroes != Zeroes::Store {
             let step = Step::Zero;
             scratch.actions.push(Action { at: 0, len, step });
             return Ok(());
@@ -137,9 +139,7 @@ impl Shared {
             scratch.buf[..len].fill(0);
         } else {
             let result = self.read(piece, &mut scratch.buf[..len]).await;
-            result.map_err(|e| {
-                Error::from_io(format!("error while reading at byte {}", piece.named), &e)
-            })?;
+            result.map_err(|e| ConvertError::Read(piece.named, e))?;
         }
         if self.setup.cluster.is_some() {
             return self.pack(piece, len, scratch);
@@ -170,15 +170,15 @@ impl Shared {
         }
     }
 
-    /// Reads a piece; what a source's last sector has past its end is zero.
+    /// Reads a piece; what the last sector has past the source's end is zero.
     async fn read(&self, piece: &Piece, buf: &mut [u8]) -> io::Result<()> {
         let source = &self.sources[piece.source];
-        let inside = source.length()?.saturating_sub(piece.from);
+        let inside = (source.from + source.len).saturating_sub(piece.from);
         let inside = usize::try_from(inside).unwrap_or(usize::MAX).min(buf.len());
         let (buf, beyond) = buf.split_at_mut(inside);
         beyond.fill(0);
-        match source.read(piece.from, buf).await {
-            Err(_) if self.options.salvage => self.salvage(source, piece, buf).await,
+        match source.root.read(piece.from, buf).await {
+            Err(_) if self.options.salvage => self.salvage(&source.root, piece, buf).await,
             other => other,
         }
     }
@@ -198,7 +198,7 @@ impl Shared {
     }
 
     /// Packs cluster by cluster, on this worker's own time.
-    fn pack(&self, piece: &Piece, len: usize, scratch: &mut Scratch) -> qapi::Result<()> {
+    fn pack(&self, piece: &Piece, len: usize, scratch: &mut Scratch) -> Result<(), ConvertError> {
         let cluster = self
             .setup
             .cluster
@@ -208,7 +208,7 @@ impl Shared {
         while at < len {
             let now = cluster.min(len - at);
             let buf = &scratch.buf[at..at + now];
-            let step = if self.options.min_sparse > 0 && is_zero(buf) {
+            let step = if self.setup.sparse.is_some() && is_zero(buf) {
                 Step::Zero
             } else {
                 let to = piece.to + at as u64;
@@ -220,7 +220,7 @@ impl Shared {
                     }
                     Ok(false) => Step::Write,
                     Err(e) if e.kind() == io::ErrorKind::Unsupported => Step::Pack,
-                    Err(e) => return Err(writing(to, &e)),
+                    Err(e) => return Err(ConvertError::Write(to, e)),
                 }
             };
             self.push(scratch, at, now, step);
@@ -230,14 +230,17 @@ impl Shared {
     }
 
     /// Brings a piece to the target.
-    async fn act(&self, piece: &Piece, scratch: &Scratch) -> qapi::Result<()> {
+    async fn act(&self, piece: &Piece, scratch: &Scratch) -> Result<(), ConvertError> {
         for action in &scratch.actions {
             let to = piece.to + action.at as u64;
             let bytes = action.at..action.at + action.len;
             let target = &self.target;
             let result = match &action.step {
                 Step::Zero => {
-                    let flags = ZeroFlags::default();
+                    let flags = ZeroFlags {
+                        may_unmap: self.options.zeroes == Zeroes::AsTold,
+                        ..ZeroFlags::default()
+                    };
                     target.write_zeroes(to, action.len as u64, flags).await
                 }
                 Step::Write => {
@@ -254,14 +257,18 @@ impl Shared {
                 }
                 Step::Pack => target.write_compressed(to, &scratch.buf[bytes]).await,
             };
-            result.map_err(|e| writing(piece.named.max(to), &e))?;
+            result.map_err(|e| ConvertError::Write(to, e))?;
         }
         Ok(())
     }
 
     /// Lets the kernel copy a piece; when it will not, this and all later pieces are read and written.
-    async fn copy_by_kernel(&self, piece: &Piece, scratch: &mut Scratch) -> qapi::Result<()> {
-        let source = &self.sources[piece.source];
+    async fn copy_by_kernel(
+        &self,
+        piece: &Piece,
+        scratch: &mut Scratch,
+    ) -> Result<(), ConvertError> {
+        let source = &self.sources[piece.source].root;
         let mut done = 0;
         while done < piece.len {
             let (to, from, left) = (piece.to + done, piece.from + done, piece.len - done);
@@ -277,8 +284,4 @@ impl Shared {
         }
         Ok(())
     }
-}
-
-fn writing(offset: u64, error: &io::Error) -> Error {
-    Error::from_io(format!("error while writing at byte {offset}"), error)
 }
