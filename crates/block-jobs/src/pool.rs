@@ -1,6 +1,6 @@
 //! Workers of one job: a few futures that run side by side until all are done or one fails.
 
-use tokio::task::JoinSet;
+use reactor::JoinSet;
 
 /// Runs the futures as tasks of the current runtime until all have ended, so that none is cut off in the middle of
 /// a write; workers see for themselves that another one failed. Gives back the first error.
@@ -26,13 +26,11 @@ where
     all
 }
 
-/// Runs a future in a test.
+/// Runs a future of a test, which owns what it works on.
 #[cfg(test)]
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(future)
+pub(crate) fn block_on<F>(future: F) -> F::Output
+where
+    F: Future,
+{
+    reactor::block_on(future).unwrap()
 }

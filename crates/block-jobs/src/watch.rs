@@ -45,7 +45,7 @@ impl Pace {
             start
         };
         if due > now {
-            tokio::time::sleep_until(due.into()).await;
+            reactor::sleep(due - now).await;
         }
     }
 }

@@ -1,1 +1,98 @@
-//! reactor
+//! The one home of the tokio runtime: threads, timers and signals for every tool.
+//!
+//! Leaf I/O is done inline by whoever asks for it, so the runtime has one thread for each CPU and work that is to run
+//! side by side is spawned as tasks.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+pub use tokio::task::{JoinHandle, JoinSet};
+
+/// Threads that the runtime has: one for each CPU this process may use.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Runs a future to its end on a new runtime, for callers that are not in one. Tasks that are left over end where
+/// they wait next.
+///
+/// # Errors
+/// When the threads cannot be had.
+pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .enable_all()
+        .build()?;
+    let output = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+/// Runs a tool's main future: as [`block_on`], but as one of the tasks, so that it wakes up among their threads and
+/// not on one of its own.
+///
+/// # Errors
+/// When the threads cannot be had.
+///
+/// # Panics
+/// When the future does.
+pub fn run<F>(main: F) -> io::Result<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    match block_on(async { tokio::spawn(main).await })? {
+        Ok(output) => Ok(output),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Runs a future beside the caller's.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+/// Waits.
+pub async fn sleep(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// Signals a tool may act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// `SIGINT`
+    Interrupt,
+    /// `SIGTERM`
+    Terminate,
+    /// `SIGUSR1`
+    User1,
+}
+
+/// Calls `act` each time a signal comes, from now on and instead of what it does by default.
+///
+/// # Errors
+/// When the handler cannot be put in.
+pub fn on_signal(which: Signal, mut act: impl FnMut() + Send + 'static) -> io::Result<()> {
+    let mut signals = signal(match which {
+        Signal::Interrupt => SignalKind::interrupt(),
+        Signal::Terminate => SignalKind::terminate(),
+        Signal::User1 => SignalKind::user_defined1(),
+    })?;
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            act();
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
