@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use qapi::{Dict, Value};
 
-use crate::{BackingLink, BoxFuture, Edge, Filter, Format, Node, Protocol, Role};
+use crate::{BackingLink, BoxFuture, CacheMode, Edge, Filter, Format, Node, Protocol, Role};
 
 /// Type of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +147,27 @@ pub struct FormatDriver {
     pub supports_backing: bool,
 }
 
+/// How a leaf is opened.
+pub struct ProtocolOpen<'a> {
+    /// Options of the node; the driver removes those it knows.
+    pub options: &'a mut Dict,
+    /// Open for writing.
+    pub read_write: bool,
+    /// `cache=`
+    pub cache: CacheMode,
+    /// Take no locks against others (`-U`).
+    pub force_share: bool,
+}
+
+type ProtocolOpenFn =
+    for<'a> fn(ProtocolOpen<'a>) -> BoxFuture<'a, qapi::Result<Box<dyn Protocol>>>;
+type ProtocolCreateFn = for<'a> fn(&'a str, &'a Dict) -> BoxFuture<'a, qapi::Result<()>>;
+type FilterOpenFn = for<'a> fn(
+    Arc<Edge>,
+    &'a mut Dict,
+    &'a dyn Gate,
+) -> BoxFuture<'a, qapi::Result<Box<dyn Filter>>>;
+
 /// One protocol.
 pub struct ProtocolDriver {
     /// `driver=` name.
@@ -155,10 +176,10 @@ pub struct ProtocolDriver {
     pub prefixes: &'static [&'static str],
     /// Turns a file name into options (`filename`, `host`, ...).
     pub parse_filename: fn(&str, &mut Dict) -> qapi::Result<()>,
-    /// Opens it; removes the options it knows.
-    pub open: for<'a> fn(&'a mut Dict, bool) -> BoxFuture<'a, qapi::Result<Box<dyn Protocol>>>,
+    /// Opens it.
+    pub open: ProtocolOpenFn,
     /// Creates it (`filename`, typed options with `size`), if it can.
-    pub create: Option<for<'a> fn(&'a str, &'a Dict) -> BoxFuture<'a, qapi::Result<()>>>,
+    pub create: Option<ProtocolCreateFn>,
     /// Options of create.
     pub create_options: &'static [OptionDesc],
 }
@@ -168,9 +189,5 @@ pub struct FilterDriver {
     /// `driver=` name.
     pub name: &'static str,
     /// Opens it over the child called `file`; removes the options it knows.
-    pub open: for<'a> fn(
-        Arc<Edge>,
-        &'a mut Dict,
-        &'a dyn Gate,
-    ) -> BoxFuture<'a, qapi::Result<Box<dyn Filter>>>,
+    pub open: FilterOpenFn,
 }

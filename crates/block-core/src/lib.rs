@@ -26,7 +26,7 @@ mod types;
 
 pub use driver::{
     CreateRequest, FilterDriver, FormatDriver, Gate, MeasureRequest, MeasureResult, OpenRequest,
-    Opened, OptionDesc, OptionKind, ProbeInput, Progress, ProtocolDriver,
+    Opened, OptionDesc, OptionKind, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
 };
 pub use edge::{Edge, Role};
 pub use engine::{Mapped, is_zero};
@@ -43,6 +43,6 @@ pub use protocol::{LeafStatus, Protocol};
 pub use range_lock::{RangeGuard, RangeLock};
 pub use root::Root;
 pub use types::{
-    BoxFuture, DetectZeroes, Extent, ExtentKind, Geometry, Limits, Place, Placement, Preallocation,
-    Slot, WriteFlags, ZeroFlags,
+    BoxFuture, CacheMode, DetectZeroes, Extent, ExtentKind, Geometry, Limits, Place, Placement,
+    Preallocation, Slot, WriteFlags, ZeroFlags,
 };

@@ -87,6 +87,51 @@ impl Preallocation {
     }
 }
 
+/// `cache=`: how writes reach stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheMode {
+    /// `writeback`: through the page cache, stable after a flush.
+    #[default]
+    Writeback,
+    /// `none`: O_DIRECT, stable after a flush.
+    None,
+    /// `writethrough`: through the page cache, stable when a write is done.
+    Writethrough,
+    /// `directsync`: O_DIRECT, stable when a write is done.
+    Directsync,
+    /// `unsafe`: flushes do nothing.
+    Unsafe,
+}
+
+impl CacheMode {
+    /// Reads QEMU's name (`off` is an old word for `none`).
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "writeback" => Self::Writeback,
+            "none" | "off" => Self::None,
+            "writethrough" => Self::Writethrough,
+            "directsync" => Self::Directsync,
+            "unsafe" => Self::Unsafe,
+            _ => return None,
+        })
+    }
+
+    /// The page cache is gone around.
+    pub fn direct(self) -> bool {
+        matches!(self, Self::None | Self::Directsync)
+    }
+
+    /// Flushes do nothing.
+    pub fn no_flush(self) -> bool {
+        self == Self::Unsafe
+    }
+
+    /// Every write is stable when done.
+    pub fn writethrough(self) -> bool {
+        matches!(self, Self::Writethrough | Self::Directsync)
+    }
+}
+
 /// `detect-zeroes=`: what to do with a write of zeroes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DetectZeroes {

@@ -1,1 +1,16 @@
-//! block-protocols
+//! Protocols: the leaves of the block graph.
+#![forbid(unsafe_code)]
+
+mod file;
+mod null;
+
+use block_core::ProtocolDriver;
+
+/// Every protocol, in the order in which names are looked up.
+pub const PROTOCOLS: &[&ProtocolDriver] = &[
+    &file::FILE,
+    &file::HOST_DEVICE,
+    &file::HOST_CDROM,
+    &null::NULL_CO,
+    &null::NULL_AIO,
+];

@@ -1,1 +1,6 @@
-//! sys
+//! Safe faces of the Linux calls that have none in the crates we use. The only crate of the block tools
+//! with `unsafe` in it, one small module a call.
+#![deny(unsafe_code)]
+
+pub mod blkdev;
+pub mod ofd;

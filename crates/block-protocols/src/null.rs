@@ -1,0 +1,143 @@
+//! `null-co`, `null-aio`: a disk that forgets. Reads give zeroes (with `read-zeroes=on`; otherwise the buffer as
+//! it was, which is zero here too), for measuring what is above.
+
+use std::any::Any;
+use std::io;
+
+use block_core::{
+    BoxFuture, LeafStatus, Limits, Preallocation, Protocol, ProtocolDriver, ProtocolOpen,
+    WriteFlags, ZeroFlags,
+};
+use qapi::{Dict, Error, Value};
+
+/// `null-co`
+pub(crate) const NULL_CO: ProtocolDriver = driver("null-co", &["null-co"]);
+/// `null-aio`
+pub(crate) const NULL_AIO: ProtocolDriver = driver("null-aio", &["null-aio"]);
+
+/// Size without `size=`.
+const DEFAULT_SIZE: u64 = 1 << 30;
+
+const fn driver(name: &'static str, prefixes: &'static [&'static str]) -> ProtocolDriver {
+    ProtocolDriver {
+        name,
+        prefixes,
+        parse_filename,
+        open: |request| Box::pin(std::future::ready(open(request))),
+        create: None,
+        create_options: &[],
+    }
+}
+
+fn parse_filename(name: &str, _options: &mut Dict) -> qapi::Result<()> {
+    match name.split_once("://") {
+        Some((_, "")) => Ok(()),
+        _ => Err(Error::new(format!(
+            "The only allowed filename for this driver is '{}://'",
+            name.split(':').next().unwrap_or(name)
+        ))),
+    }
+}
+
+struct Null {
+    size: u64,
+    reads_zero: bool,
+}
+
+fn number(options: &mut Dict, name: &str) -> qapi::Result<Option<u64>> {
+    let wrong = || Error::new(format!("Parameter '{name}' expects a number"));
+    match options.remove(name) {
+        None => Ok(None),
+        Some(Value::Int(n)) => u64::try_from(n).map(Some).map_err(|_| wrong()),
+        Some(Value::Uint(n)) => Ok(Some(n)),
+        Some(Value::Str(text)) => text.parse().map(Some).map_err(|_| wrong()),
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn open(request: ProtocolOpen<'_>) -> qapi::Result<Box<dyn Protocol>> {
+    let options = request.options;
+    let size = number(options, "size")?.unwrap_or(DEFAULT_SIZE);
+    if number(options, "latency-ns")?.is_some_and(|n| n > 0) {
+        // GAP: answers are immediate.
+        return Err(Error::new("latency-ns is not supported"));
+    }
+    let reads_zero = match options.remove("read-zeroes") {
+        Some(Value::Bool(on)) => on,
+        Some(Value::Str(word)) => word == "on",
+        _ => false,
+    };
+    Ok(Box::new(Null { size, reads_zero }))
+}
+
+fn done<'a>() -> BoxFuture<'a, io::Result<()>> {
+    Box::pin(std::future::ready(Ok(())))
+}
+
+impl Protocol for Null {
+    fn read<'a>(&'a self, _offset: u64, buf: &'a mut [u8]) -> BoxFuture<'a, io::Result<()>> {
+        if self.reads_zero {
+            buf.fill(0);
+        }
+        done()
+    }
+
+    fn write<'a>(
+        &'a self,
+        _offset: u64,
+        _buf: &'a [u8],
+        _flags: WriteFlags,
+    ) -> BoxFuture<'a, io::Result<()>> {
+        done()
+    }
+
+    fn write_zeroes(
+        &self,
+        _offset: u64,
+        _len: u64,
+        _flags: ZeroFlags,
+    ) -> BoxFuture<'_, io::Result<()>> {
+        done()
+    }
+
+    fn discard(&self, _offset: u64, _len: u64) -> BoxFuture<'_, io::Result<()>> {
+        done()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
+        done()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.size)
+    }
+
+    fn truncate(
+        &self,
+        _len: u64,
+        _preallocation: Preallocation,
+    ) -> BoxFuture<'_, qapi::Result<()>> {
+        Box::pin(std::future::ready(Err(Error::new(
+            "Image format driver does not support resize",
+        )
+        .errno(95))))
+    }
+
+    fn status(&self, _offset: u64, len: u64) -> io::Result<LeafStatus> {
+        Ok(LeafStatus {
+            len,
+            hole: self.reads_zero,
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            growable: false,
+            ..Limits::default()
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
