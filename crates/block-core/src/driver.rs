@@ -2,35 +2,9 @@
 
 use std::sync::Arc;
 
-use qapi::{Dict, Value};
+use qapi::{Dict, OptionDesc, Value};
 
 use crate::{BackingLink, BoxFuture, CacheMode, Edge, Filter, Format, Node, Protocol, Role};
-
-/// Type of an option's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OptionKind {
-    /// `<str>`
-    Str,
-    /// `<bool (on/off)>`
-    Bool,
-    /// `<num>`
-    Number,
-    /// `<size>`
-    Size,
-}
-
-/// One create or amend option.
-#[derive(Debug, Clone, Copy)]
-pub struct OptionDesc {
-    /// As typed after `-o`.
-    pub name: &'static str,
-    /// Its value's type.
-    pub kind: OptionKind,
-    /// A few words for `-o help`.
-    pub help: &'static str,
-    /// Shown in the `Formatting` line and used when not given.
-    pub default: Option<&'static str>,
-}
 
 /// What format probing looks at.
 pub struct ProbeInput<'a> {

@@ -26,7 +26,7 @@ mod types;
 
 pub use driver::{
     CreateRequest, FilterDriver, FormatDriver, Gate, MeasureRequest, MeasureResult, OpenRequest,
-    Opened, OptionDesc, OptionKind, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
+    Opened, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
 };
 pub use edge::{Edge, Role};
 pub use engine::{Mapped, is_zero};
@@ -40,6 +40,7 @@ pub use graph::Graph;
 pub use node::{Kind, Node, NodeSpec, Status};
 pub use perm::Perms;
 pub use protocol::{LeafStatus, Protocol};
+pub use qapi::{OptionDesc, OptionKind};
 pub use range_lock::{RangeGuard, RangeLock};
 pub use root::Root;
 pub use types::{

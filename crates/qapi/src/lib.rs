@@ -3,7 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod json;
+pub mod opts;
+mod report;
+mod size;
 mod value;
 
 pub use error::{Error, ErrorClass, Result, strerror};
+pub use opts::{OptionDesc, OptionKind};
+pub use report::{prog_name, report, warn};
+pub use size::{SizeError, format_size, parse_size, parse_size_unit};
 pub use value::{Dict, Value};

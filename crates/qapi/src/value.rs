@@ -66,6 +66,11 @@ impl Dict {
         self.entries.iter().map(|(k, v)| (k.as_str(), v))
     }
 
+    /// Entries in insertion order, by value.
+    pub fn into_entries(self) -> Vec<(String, Value)> {
+        self.entries
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
