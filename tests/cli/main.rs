@@ -2,4 +2,5 @@
 //! are installed. One file a command, and one for generated cases.
 #![forbid(unsafe_code)]
 
+mod generated;
 mod harness;
