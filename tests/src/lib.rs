@@ -8,10 +8,12 @@
 pub mod bytes;
 pub mod normal;
 pub mod pair;
+pub mod qcow2;
 pub mod rng;
 pub mod run;
 pub mod skip;
 pub mod tools;
+pub mod watch;
 
 pub use pair::Pair;
 pub use rng::Rng;

@@ -1,5 +1,5 @@
-//! The three things that may differ between two good tools: dates, sizes on disk, and the random
-//! content ids of some formats. (And the seconds that `bench` took.) Nothing else is forgiven.
+//! What may differ between two good tools: dates, sizes on disk, the random content ids of some formats, the
+//! random numbers of unnamed nodes, and the seconds that `bench` took. Nothing else is forgiven.
 
 /// `text` with those things replaced by fixed words.
 pub fn normalise(text: &str) -> String {
@@ -38,7 +38,18 @@ fn normalise_line(line: &str) -> String {
     if trimmed.starts_with("Run completed in ") {
         return format!("{indent}Run completed in * seconds.{end}");
     }
-    replace_dates(line)
+    replace_node_numbers(&replace_dates(line))
+}
+
+/// Replaces the digits of `#block123`.
+fn replace_node_numbers(line: &str) -> String {
+    let mut parts = line.split("#block");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str("#block*");
+        out.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    out
 }
 
 /// Replaces `YYYY-MM-DD HH:MM:SS`.

@@ -40,6 +40,18 @@ pub fn ours() -> Tool {
     }
 }
 
+/// Whether our tool does anything at all yet.
+///
+/// # Errors
+/// When it does not answer `--version`.
+pub fn ours_runs() -> Result<(), String> {
+    let output = ours().run(Path::new("/"), &["--version"]);
+    if output.code == Some(0) && output.stdout.contains("version") {
+        return Ok(());
+    }
+    Err("qimg does not answer --version".to_owned())
+}
+
 /// A program of this workspace, in the folder above the running test's.
 ///
 /// # Panics

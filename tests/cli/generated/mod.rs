@@ -10,6 +10,7 @@ mod operation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use house_tests::tools::ours_runs;
 use house_tests::{Rng, qemu_io, reference, require};
 
 /// Cases of one test; twelve tests make 600 cases.
@@ -19,6 +20,7 @@ const CASES: u64 = 50;
 fn block(number: u64) {
     require!(reference());
     require!(qemu_io());
+    require!(ours_runs());
     let seeds = match std::env::var("HOUSE_SEED") {
         Ok(_) if number > 0 => return,
         Ok(_) => vec![Rng::seed_from_env(0)],

@@ -25,3 +25,8 @@ fn a_difference_shows_both_lines() {
     assert!(difference("a", "a\n").is_some());
     assert_eq!(difference("a", "a"), None);
 }
+
+#[test]
+fn node_numbers_are_forgiven() {
+    assert_eq!(normalise("in '#block143': no\n"), "in '#block*': no\n");
+}

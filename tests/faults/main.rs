@@ -1,0 +1,8 @@
+//! Faults around a tool: full disks, limits on files, signals, other programs that hold the image. Whatever
+//! happens, the message is clear, the image stays consistent, and the source is untouched.
+#![forbid(unsafe_code)]
+
+mod full_disk;
+mod locks;
+mod signals;
+mod stage;

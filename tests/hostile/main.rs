@@ -1,0 +1,9 @@
+//! Hostile images: each row of the project's table of past holes is a test named by its first CVE. No
+//! image may make a tool open files it was not given, crash, hang, or use memory without bound.
+#![forbid(unsafe_code)]
+
+mod header;
+mod images;
+mod names;
+mod packed;
+mod tables;
