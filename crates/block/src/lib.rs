@@ -1,1 +1,20 @@
-//! block
+//! The block layer as tools see it: one registry of drivers, disks opened from names, option strings and `json:`,
+//! images created, and a gate before what an image names.
+#![forbid(unsafe_code)]
+
+mod create;
+mod gate;
+mod name;
+mod open;
+mod policy;
+mod registry;
+
+pub use block_core as core;
+pub use block_core::{
+    CacheMode, Node, OpenRequest, Perms, Preallocation, Progress, Root, WriteFlags, ZeroFlags,
+};
+pub use block_jobs as jobs;
+
+pub use create::{CreateSpec, create, create_options, protocol_of, read_options};
+pub use open::{Flags, Layer, Session};
+pub use registry::{find_format, find_protocol, format_names, is_format, looks_like_format};

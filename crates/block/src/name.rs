@@ -1,0 +1,103 @@
+//! File names: `json:{...}`, `PROTOCOL:rest`, or a plain path.
+
+use std::os::unix::fs::FileTypeExt;
+
+use block_protocols::PROTOCOLS;
+use qapi::{Dict, Error, Value, json};
+
+/// Options of the node that a name means.
+pub(crate) enum Named {
+    /// The options of a whole tree.
+    Tree(Dict),
+    /// The options of a protocol node, with its driver.
+    Protocol(Dict),
+}
+
+/// The part before the first `:`, when it can be a protocol's: no `/` comes earlier.
+fn prefix(name: &str) -> Option<&str> {
+    let end = name.find([':', '/'])?;
+    (name.as_bytes()[end] == b':' && end > 0).then(|| &name[..end])
+}
+
+/// Whether a name is no path of the host.
+pub(crate) fn has_protocol(name: &str) -> bool {
+    prefix(name).is_some()
+}
+
+/// Reads a name as typed by a user.
+///
+/// # Errors
+/// `Unknown protocol 'X'`, or what JSON and the protocol say.
+pub(crate) fn parse(name: &str) -> qapi::Result<Named> {
+    if let Some(text) = name.strip_prefix("json:") {
+        let value =
+            json::parse(text).map_err(|e| e.prefix("Could not parse the JSON options: "))?;
+        return match value {
+            Value::Dict(options) => qapi::opts::nest(options).map(Named::Tree),
+            _ => Err(Error::new("Invalid JSON object given")),
+        };
+    }
+    let mut options = Dict::new();
+    let Some(prefix) = prefix(name) else {
+        let driver = if is_device(name) {
+            "host_device"
+        } else {
+            "file"
+        };
+        options.insert("driver", driver);
+        options.insert("filename", name);
+        return Ok(Named::Protocol(options));
+    };
+    let driver = PROTOCOLS
+        .iter()
+        .find(|d| d.prefixes.contains(&prefix))
+        .ok_or_else(|| Error::new(format!("Unknown protocol '{prefix}'")))?;
+    (driver.parse_filename)(name, &mut options)?;
+    options.insert("driver", driver.name);
+    Ok(Named::Protocol(options))
+}
+
+fn is_device(path: &str) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| {
+        let kind = m.file_type();
+        kind.is_block_device() || kind.is_char_device()
+    })
+}
+
+/// `name` as an image called `image` means it: relative to the image's folder.
+pub(crate) fn beside(image: &str, name: &str) -> String {
+    if name.starts_with('/') || has_protocol(name) {
+        return name.to_owned();
+    }
+    match image.rfind('/') {
+        Some(end) if !has_protocol(image) => format!("{}{name}", &image[..=end]),
+        _ => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_before_the_colon_makes_a_path() {
+        assert!(has_protocol("nbd:x"));
+        assert!(!has_protocol("./a:b"));
+        assert!(!has_protocol("plain"));
+        assert!(!has_protocol(":x"));
+    }
+
+    #[test]
+    fn names_in_images_are_relative_to_their_folder() {
+        assert_eq!(beside("/a/b/top", "base"), "/a/b/base");
+        assert_eq!(beside("top", "base"), "base");
+        assert_eq!(beside("d/top", "/base"), "/base");
+        assert_eq!(beside("d/top", "nbd:x"), "nbd:x");
+    }
+
+    #[test]
+    fn unknown_protocols_are_refused() {
+        let error = parse("foo:bar").err().unwrap();
+        assert_eq!(error.message(), "Unknown protocol 'foo'");
+    }
+}

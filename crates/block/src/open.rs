@@ -1,0 +1,469 @@
+//! Opens trees of nodes from names and options.
+//!
+//! ```text
+//! name "F"           -> protocol node F, format probed or given, backing files as the images name them
+//! options            -> driver, file.*, backing.*, read-only, cache.direct, detect-zeroes, discard, ...
+//! "json:{...}"       -> the same options as JSON
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use block_core::{
+    BackingLink, CacheMode, DetectZeroes, Edge, FormatDriver, Graph, Kind, Node, NodeSpec,
+    OpenRequest, Opened, Perms, ProtocolOpen, Role, Root,
+};
+use qapi::{Dict, Error, Value, opts};
+
+use crate::gate::ImageGate;
+use crate::name::{self, Named, beside};
+use crate::policy;
+use crate::registry::{PROBE_LEN, find_format, find_protocol, looks_like_format, probe};
+
+/// Layers a chain may have.
+const MAX_DEPTH: usize = 200;
+
+/// How a disk is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags {
+    /// For writing.
+    pub writable: bool,
+    /// `cache=`
+    pub cache: CacheMode,
+    /// `-U`
+    pub force_share: bool,
+    /// Without backing files.
+    pub no_backing: bool,
+    /// Only to look: the image may be damaged.
+    pub check_only: bool,
+    /// Do not open what the image names beside its backing file.
+    pub no_io: bool,
+}
+
+/// What the user says a disk is.
+#[derive(Debug, Clone)]
+pub enum Layer<'a> {
+    /// A file name, and its format if it is not to be guessed.
+    Name(&'a str, Option<&'a str>),
+    /// An option string (`--image-opts`).
+    Options(&'a str),
+}
+
+/// One tool's open disks.
+#[derive(Default)]
+pub struct Session {
+    graph: Graph,
+    pub(crate) allowed: Vec<PathBuf>,
+}
+
+impl Session {
+    /// A session in which names inside images may reach what is beneath `allowed`.
+    pub fn new(allowed: &[String]) -> Self {
+        Self {
+            graph: Graph::new(),
+            allowed: policy::allowed_folders(allowed),
+        }
+    }
+
+    /// Opens a disk and holds it, for reading or for everything.
+    ///
+    /// # Errors
+    /// In QEMU's words, without the tool's own prefix.
+    pub async fn open(&self, layer: Layer<'_>, flags: Flags) -> qapi::Result<Arc<Root>> {
+        let node = match layer {
+            Layer::Name(name, format) => match name::parse(name)? {
+                Named::Tree(mut options) => {
+                    if let Some(format) = format {
+                        options.insert("driver", format);
+                    }
+                    self.open_tree(options, flags, 0).await?
+                }
+                Named::Protocol(options) => {
+                    let mut tree = Dict::new();
+                    if let Some(format) = format {
+                        tree.insert("driver", format);
+                    }
+                    self.open_over(options, tree, flags, 0).await?
+                }
+            },
+            Layer::Options(text) => {
+                let mut flat = Dict::new();
+                for (name, value) in opts::split(text, None) {
+                    flat.insert(name, value);
+                }
+                self.open_tree(opts::nest(flat)?, flags, 0).await?
+            }
+        };
+        self.hold(node, flags)
+    }
+
+    /// Holds a node of an open tree, as [`Session::open`] does.
+    ///
+    /// # Errors
+    /// When others do not share what is needed.
+    pub fn hold(&self, node: Arc<Node>, flags: Flags) -> qapi::Result<Arc<Root>> {
+        let used = if flags.writable {
+            Perms::CONSISTENT_READ | Perms::WRITE | Perms::RESIZE
+        } else {
+            Perms::CONSISTENT_READ
+        };
+        let root = Root::attach(node, used, Perms::ALL)?;
+        root.set_writethrough(flags.cache.writethrough());
+        Ok(Arc::new(root))
+    }
+
+    /// The protocol node behind a name.
+    pub(crate) async fn open_protocol_name(
+        &self,
+        name: &str,
+        flags: Flags,
+    ) -> qapi::Result<Arc<Node>> {
+        match name::parse(name)? {
+            Named::Tree(options) => Box::pin(self.open_tree(options, flags, 0)).await,
+            Named::Protocol(options) => self.open_protocol(options, flags).await,
+        }
+    }
+
+    /// A tree from options.
+    pub(crate) async fn open_tree(
+        &self,
+        mut options: Dict,
+        flags: Flags,
+        depth: usize,
+    ) -> qapi::Result<Arc<Node>> {
+        let driver = options.get_str("driver").map(str::to_owned);
+        if driver
+            .as_deref()
+            .is_some_and(|d| find_protocol(d).is_some())
+        {
+            return self.open_protocol(options, flags).await;
+        }
+        let file = match options.remove("file") {
+            Some(Value::Dict(file)) => file,
+            Some(Value::Str(node)) => {
+                return Err(Error::new(format!(
+                    "Cannot find device='' nor node-name='{node}'"
+                )));
+            }
+            _ => match options.remove("filename") {
+                Some(Value::Str(name)) => match name::parse(&name)? {
+                    Named::Protocol(file) => file,
+                    Named::Tree(tree) => return Box::pin(self.open_tree(tree, flags, depth)).await,
+                },
+                _ if driver.is_none() => {
+                    return Err(Error::new("Must specify either driver or file"));
+                }
+                _ => {
+                    return Err(Error::new("A block device must be specified for \"file\""));
+                }
+            },
+        };
+        self.open_over(file, options, flags, depth).await
+    }
+
+    /// A format, raw or guessed, over the node that `file` describes.
+    async fn open_over(
+        &self,
+        mut file: Dict,
+        mut options: Dict,
+        flags: Flags,
+        depth: usize,
+    ) -> qapi::Result<Arc<Node>> {
+        if file.get("driver").is_none() {
+            if let Some(filename) = file.get_str("filename").map(str::to_owned) {
+                if let Named::Protocol(parsed) = name::parse(&filename)? {
+                    for (key, value) in parsed.into_entries() {
+                        file.insert(key, value);
+                    }
+                }
+            }
+        }
+        let driver = opts::take_str(&mut options, "driver")?;
+        if let Some(driver) = driver.as_deref() {
+            if find_protocol(driver).is_some() {
+                return self.open_protocol(file, flags).await;
+            }
+            if driver != "raw" && find_format(driver).is_none() {
+                return Err(Error::new(format!("Unknown driver '{driver}'")));
+            }
+        }
+        let child = if file
+            .get_str("driver")
+            .is_some_and(|d| find_protocol(d).is_none())
+        {
+            Box::pin(self.open_tree(file, flags, depth + 1)).await?
+        } else {
+            self.open_protocol(file, flags).await?
+        };
+        match driver.as_deref() {
+            Some("raw") => self.open_raw(child, options, flags, false).await,
+            Some(name) => {
+                let Some(format) = find_format(name) else {
+                    return Err(Error::new(format!("Unknown driver '{name}'")));
+                };
+                self.open_format(format, child, options, flags, depth).await
+            }
+            None => match self.guess(&child).await? {
+                Some(format) => self.open_format(format, child, options, flags, depth).await,
+                None => self.open_raw(child, options, flags, true).await,
+            },
+        }
+    }
+
+    /// The format of what a node holds, by its first bytes.
+    async fn guess(&self, node: &Arc<Node>) -> qapi::Result<Option<&'static FormatDriver>> {
+        let failed = |e: std::io::Error| {
+            Error::from_io("Could not read image for determining its format", &e)
+        };
+        let length = node.length().map_err(failed)?;
+        let mut head = vec![0; usize::try_from(length).unwrap_or(PROBE_LEN).min(PROBE_LEN)];
+        let hold = Root::attach(Arc::clone(node), Perms::NONE, Perms::ALL)?;
+        hold.read(0, &mut head).await.map_err(failed)?;
+        Ok(probe(&head, node.filename()))
+    }
+
+    async fn open_protocol(&self, mut options: Dict, flags: Flags) -> qapi::Result<Arc<Node>> {
+        let common = Common::take(&mut options, flags)?;
+        let all = options.clone();
+        let name = opts::take_str(&mut options, "driver")?.unwrap_or_else(|| "file".to_owned());
+        let driver =
+            find_protocol(&name).ok_or_else(|| Error::new(format!("Unknown driver '{name}'")))?;
+        let filename = options.get_str("filename").unwrap_or_default().to_owned();
+        let request = ProtocolOpen {
+            options: &mut options,
+            read_write: flags.writable && !common.read_only,
+            cache: common.cache,
+            force_share: common.force_share,
+        };
+        let protocol = (driver.open)(request).await?;
+        no_leftovers(&options, &name)?;
+        let spec = common.spec(self, driver.name, filename, all);
+        self.enter(spec, Kind::Protocol(protocol))
+    }
+
+    async fn open_raw(
+        &self,
+        child: Arc<Node>,
+        mut options: Dict,
+        flags: Flags,
+        guessed: bool,
+    ) -> qapi::Result<Arc<Node>> {
+        let common = Common::take(&mut options, flags)?;
+        let filename = child.filename().to_owned();
+        let file = Edge::attach("file", Role::Filtered, child, Perms::NONE, Perms::ALL)?;
+        let filter = if guessed && options.is_empty() {
+            if flags.writable {
+                warn_guessed(&filename);
+            }
+            block_formats::raw::guessed(file, looks_like_format)
+        } else {
+            let gate = self.gate(&filename, flags, 0);
+            (block_formats::raw::RAW.open)(file, &mut options, &gate).await?
+        };
+        no_leftovers(&options, "raw")?;
+        let spec = common.spec(self, "raw", filename, Dict::new());
+        self.enter(spec, Kind::Filter(filter))
+    }
+
+    async fn open_format(
+        &self,
+        driver: &'static FormatDriver,
+        child: Arc<Node>,
+        mut options: Dict,
+        flags: Flags,
+        depth: usize,
+    ) -> qapi::Result<Arc<Node>> {
+        let common = Common::take(&mut options, flags)?;
+        let backing = options.remove("backing");
+        let filename = child.filename().to_owned();
+        let read_write = flags.writable && !common.read_only;
+        let (used, shared) = file_perms(read_write, common.force_share);
+        let file = Edge::attach("file", Role::File, child, used, shared)?;
+        let gate = self.gate(&filename, flags, depth);
+        let opened = (driver.open)(OpenRequest {
+            file,
+            options: &mut options,
+            read_write,
+            check_only: flags.check_only,
+            no_io: flags.no_io,
+            gate: &gate,
+        })
+        .await?;
+        no_leftovers(&options, driver.name)?;
+        let Opened {
+            format,
+            edges,
+            backing: link,
+        } = opened;
+        let below = self
+            .open_backing(&filename, backing, link, flags, depth)
+            .await
+            .map_err(|e| e.prefix("Could not open backing file: "))?;
+        let spec = common.spec(self, driver.name, filename, Dict::new());
+        self.enter(spec, Kind::format(format, edges, below))
+    }
+
+    /// The backing file: what the options say, else what the image names.
+    async fn open_backing(
+        &self,
+        image: &str,
+        options: Option<Value>,
+        link: Option<BackingLink>,
+        flags: Flags,
+        depth: usize,
+    ) -> qapi::Result<Option<Arc<Edge>>> {
+        let below = Flags {
+            writable: false,
+            check_only: false,
+            ..flags
+        };
+        if flags.no_backing {
+            return Ok(None);
+        }
+        if depth >= MAX_DEPTH {
+            return Err(Error::new("The backing chain is too long"));
+        }
+        let node = match (options, link) {
+            (Some(Value::Dict(options)), _) => {
+                Box::pin(self.open_tree(options, below, depth + 1)).await?
+            }
+            (Some(_), _) | (None, None) => return Ok(None),
+            (None, Some(link)) => {
+                let path = beside(image, &link.file);
+                let format = link.format.as_deref().filter(|f| !f.is_empty());
+                policy::check(image, &path, Role::Backing, format, &self.allowed)?;
+                let mut tree = Dict::new();
+                if let Some(format) = format {
+                    tree.insert("driver", format);
+                }
+                let Named::Protocol(file) = name::parse(&path)? else {
+                    return Err(Error::new("A backing file cannot be named by JSON"));
+                };
+                Box::pin(self.open_over(file, tree, below, depth + 1)).await?
+            }
+        };
+        let edge = Edge::attach("backing", Role::Backing, node, Perms::NONE, Perms::ALL)?;
+        Ok(Some(edge))
+    }
+
+    pub(crate) fn gate<'a>(&'a self, image: &str, flags: Flags, depth: usize) -> ImageGate<'a> {
+        ImageGate {
+            session: self,
+            image: image.to_owned(),
+            flags,
+            depth,
+        }
+    }
+
+    fn enter(&self, spec: NodeSpec, kind: Kind) -> qapi::Result<Arc<Node>> {
+        let node = Node::new(spec, kind);
+        self.graph.add(&node)?;
+        Ok(node)
+    }
+}
+
+/// What a format's open needs of its file.
+fn file_perms(read_write: bool, force_share: bool) -> (Perms, Perms) {
+    let storage = Perms::WRITE | Perms::RESIZE;
+    let shared = if force_share {
+        Perms::ALL
+    } else {
+        Perms::ALL - storage
+    };
+    if read_write {
+        (Perms::CONSISTENT_READ | storage, shared)
+    } else {
+        (Perms::CONSISTENT_READ, shared)
+    }
+}
+
+fn warn_guessed(filename: &str) {
+    eprintln!(
+        "WARNING: Image format was not specified for '{filename}' and probing guessed raw.\n         \
+         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n         \
+         Specify the 'raw' format explicitly to remove the restrictions."
+    );
+}
+
+/// Options that every node has.
+struct Common {
+    node_name: Option<String>,
+    read_only: bool,
+    force_share: bool,
+    cache: CacheMode,
+    detect_zeroes: DetectZeroes,
+    writable: bool,
+}
+
+impl Common {
+    fn take(options: &mut Dict, flags: Flags) -> qapi::Result<Self> {
+        let read_only = opts::take_bool(options, "read-only")?.unwrap_or(false);
+        opts::take_bool(options, "auto-read-only")?;
+        let force_share = opts::take_bool(options, "force-share")?.unwrap_or(flags.force_share);
+        if force_share && flags.writable && !read_only {
+            return Err(Error::new(
+                "force-share=on can only be used with read-only images",
+            ));
+        }
+        let detect = opts::take_str(options, "detect-zeroes")?;
+        let detect_zeroes = match detect.as_deref() {
+            None | Some("off") => DetectZeroes::Off,
+            Some("on") => DetectZeroes::On,
+            Some("unmap") => DetectZeroes::Unmap,
+            Some(other) => return Err(Error::new(format!("invalid parameter value: {other}"))),
+        };
+        Ok(Self {
+            node_name: opts::take_str(options, "node-name")?,
+            read_only,
+            force_share,
+            cache: cache(options, flags.cache)?,
+            detect_zeroes,
+            writable: flags.writable && !read_only,
+        })
+    }
+
+    fn spec(
+        self,
+        session: &Session,
+        driver: &'static str,
+        filename: String,
+        options: Dict,
+    ) -> NodeSpec {
+        NodeSpec {
+            name: self.node_name.unwrap_or_else(|| session.graph.auto_name()),
+            driver,
+            filename,
+            options,
+            read_only: !self.writable,
+            detect_zeroes: self.detect_zeroes,
+            force_share: self.force_share,
+        }
+    }
+}
+
+/// `cache.direct` and `cache.no-flush` over the mode of the whole tree.
+fn cache(options: &mut Dict, mode: CacheMode) -> qapi::Result<CacheMode> {
+    let Some(Value::Dict(mut cache)) = options.remove("cache") else {
+        return Ok(mode);
+    };
+    let direct = opts::take_bool(&mut cache, "direct")?.unwrap_or(mode.direct());
+    let no_flush = opts::take_bool(&mut cache, "no-flush")?.unwrap_or(mode.no_flush());
+    Ok(match (direct, no_flush) {
+        (true, _) => CacheMode::None,
+        (false, true) => CacheMode::Unsafe,
+        (false, false) => CacheMode::Writeback,
+    })
+}
+
+/// Every option must be known to somebody.
+fn no_leftovers(options: &Dict, driver: &str) -> qapi::Result<()> {
+    match options.iter().next() {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::new(format!(
+            "Block format '{driver}' does not support the option '{key}'"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

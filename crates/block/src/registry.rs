@@ -1,0 +1,50 @@
+//! All drivers by name, and which format some bytes are of.
+
+use block_core::{FormatDriver, ProbeInput, ProtocolDriver};
+use block_formats::FORMATS;
+use block_protocols::PROTOCOLS;
+
+/// How many bytes probing looks at.
+pub(crate) const PROBE_LEN: usize = 2048;
+
+/// The format called `name`; raw is not among them.
+pub fn find_format(name: &str) -> Option<&'static FormatDriver> {
+    FORMATS.iter().copied().find(|d| d.name == name)
+}
+
+/// The protocol called `name`.
+pub fn find_protocol(name: &str) -> Option<&'static ProtocolDriver> {
+    PROTOCOLS.iter().copied().find(|d| d.name == name)
+}
+
+/// Whether `-f NAME` means something.
+pub fn is_format(name: &str) -> bool {
+    name == "raw" || find_format(name).is_some() || find_protocol(name).is_some()
+}
+
+/// The names of all formats and protocols, sorted.
+pub fn format_names() -> Vec<&'static str> {
+    let formats = FORMATS.iter().map(|d| d.name);
+    let protocols = PROTOCOLS.iter().map(|d| d.name);
+    let mut all: Vec<_> = formats.chain(protocols).chain(["raw"]).collect();
+    all.sort_unstable();
+    all
+}
+
+/// The format that scores highest; `None` is raw.
+pub(crate) fn probe(head: &[u8], filename: &str) -> Option<&'static FormatDriver> {
+    let input = ProbeInput { head, filename };
+    let mut best = (1, None);
+    for driver in FORMATS {
+        let score = (driver.probe)(&input);
+        if score > best.0 {
+            best = (score, Some(*driver));
+        }
+    }
+    best.1
+}
+
+/// Whether bytes at a disk's front would be taken for another format than raw.
+pub fn looks_like_format(head: &[u8]) -> bool {
+    probe(head, "").is_some()
+}
