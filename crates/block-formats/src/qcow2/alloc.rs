@@ -1,0 +1,174 @@
+//! Finding room in the file.
+
+use std::io;
+
+use super::{Meta, Qcow2, errno};
+
+const EIO: i32 = 5;
+const EFBIG: i32 = 27;
+/// Host offsets stay below this, for L2 entries and for `off_t`.
+const MAX_HOST: u64 = 1 << 56;
+
+/// How large a run has to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// All of it in one piece.
+    Whole,
+    /// At least one cluster.
+    Part,
+}
+
+impl Qcow2 {
+    /// Allocates up to `count` clusters in one run: (first cluster, how many). Their refcounts are 1, in memory.
+    pub(super) async fn allocate(&self, meta: &mut Meta, count: u64, want: Want) -> io::Result<(u64, u64)> {
+        let mut at = meta.refcounts.first_free;
+        loop {
+            let first = meta.refcounts.next_free(&self.file, at).await?;
+            if at == meta.refcounts.first_free {
+                meta.refcounts.first_free = first;
+            }
+            if first.saturating_add(count) > MAX_HOST >> self.layout.cluster_bits {
+                return Err(errno(EFBIG));
+            }
+            if !meta.refcounts.has_block(first) {
+                self.add_block(meta, first).await?;
+                at = first;
+                continue;
+            }
+            let run = self.covered_run(meta, first, count).await?;
+            if run < count && want == Want::Whole {
+                if run < meta.refcounts.free_run(&self.file, first, count).await? {
+                    // The rest is free too, but its blocks are not there yet.
+                    self.add_block(meta, first + run).await?;
+                    at = first;
+                } else {
+                    at = first + run + 1;
+                }
+                continue;
+            }
+            if let Some((cluster, name)) = meta.occupied.first_in(first, run) {
+                let what = format!(
+                    "Preventing invalid allocation of metadata cluster at offset {:#x} (overlaps with {name})",
+                    cluster << self.layout.cluster_bits
+                );
+                self.corrupt(meta, &what).await;
+                return Err(errno(EIO));
+            }
+            meta.refcounts.add(&self.file, first, run).await?;
+            if first == meta.refcounts.first_free {
+                meta.refcounts.first_free = first + run;
+            }
+            return Ok((first, run));
+        }
+    }
+
+    /// Free clusters from `first` on, as far as refcount blocks are there.
+    async fn covered_run(&self, meta: &mut Meta, first: u64, most: u64) -> io::Result<u64> {
+        let per_block = meta.refcounts.per_block();
+        let mut covered = per_block - first % per_block;
+        while covered < most && meta.refcounts.has_block(first + covered) {
+            covered += per_block;
+        }
+        meta.refcounts.free_run(&self.file, first, most.min(covered)).await
+    }
+
+    /// Makes a refcount block for the clusters around `cluster`, which are all free. It takes the first of them that
+    /// is asked for, and counts itself.
+    async fn add_block(&self, meta: &mut Meta, cluster: u64) -> io::Result<()> {
+        let per_block = meta.refcounts.per_block();
+        if !meta.refcounts.has_entry(cluster) {
+            return self.grow_table(meta, cluster / per_block).await;
+        }
+        let at = cluster.max(cluster / per_block * per_block);
+        if let Some(name) = meta.occupied.name(at) {
+            let what = format!("Preventing invalid allocation of refcount block (overlaps with {name})");
+            self.corrupt(meta, &what).await;
+            return Err(errno(EIO));
+        }
+        meta.refcounts.new_block(at, at << self.layout.cluster_bits);
+        meta.occupied.add_block(at);
+        meta.refcounts.add(&self.file, at, 1).await
+    }
+
+    /// Moves the refcount table to a longer place, which begins where the clusters of `block` do, with the blocks that
+    /// count it in front of it.
+    async fn grow_table(&self, meta: &mut Meta, block: u64) -> io::Result<()> {
+        let bits = self.layout.cluster_bits;
+        let cluster = self.layout.cluster_size();
+        let per_block = meta.refcounts.per_block();
+        let start = block * per_block;
+        let old_len = meta.refcounts.table().len() as u64;
+        let (mut blocks, mut table) = (1, 1);
+        loop {
+            // Half as long again, so that a growing image does not move its table often.
+            let entries = (block + blocks).max(old_len + old_len / 2);
+            let needed_table = (entries * 8).div_ceil(cluster);
+            let needed_blocks = (blocks + needed_table).div_ceil(per_block);
+            if needed_table == table && needed_blocks == blocks {
+                break;
+            }
+            (table, blocks) = (needed_table, needed_blocks.max(blocks));
+        }
+        if table * cluster > super::header::MAX_REFCOUNT_TABLE_BYTES {
+            return Err(errno(EFBIG));
+        }
+        let entries = usize::try_from(table * cluster / 8).map_err(|_| errno(EFBIG))?;
+        meta.refcounts.extend_table(entries);
+        for n in 0..blocks {
+            meta.refcounts.new_block((block + n) * per_block, (start + n) << bits);
+            meta.occupied.add_block(start + n);
+        }
+        meta.refcounts.add(&self.file, start, blocks + table).await?;
+        let offset = (start + blocks) << bits;
+        self.move_table(meta, offset, table).await
+    }
+
+    /// Writes blocks and table, then switches the header over.
+    async fn move_table(&self, meta: &mut Meta, offset: u64, clusters: u64) -> io::Result<()> {
+        let old = (meta.refcounts.table_offset, u64::from(meta.header.refcount_table_clusters));
+        let bytes = meta.refcounts.table_bytes();
+        meta.refcounts.moved_table(offset);
+        meta.refcounts.write_out(&self.file).await?;
+        self.file.write(offset, &bytes, block_core::WriteFlags::default()).await?;
+        self.file.flush().await?;
+        let mut new = meta.header.clone();
+        new.refcount_table_offset = offset;
+        new.refcount_table_clusters = u32::try_from(clusters).map_err(|_| errno(EFBIG))?;
+        self.store_header(meta, new).await?;
+        self.file.flush().await?;
+        Self::survey(meta);
+        meta.pending_free.push((old.0 >> self.layout.cluster_bits, old.1));
+        Ok(())
+    }
+
+    /// Gives clusters back that nothing has ever pointed to.
+    pub(super) async fn free_now(&self, meta: &mut Meta, first: u64, count: u64) -> io::Result<()> {
+        meta.refcounts.subtract(&self.file, first, count).await
+    }
+
+    /// Lets clusters go once the mappings in memory are in the file.
+    pub(super) fn free_later(meta: &mut Meta, first: u64, count: u64) {
+        match meta.pending_free.last_mut() {
+            Some((start, len)) if *start + *len == first => *len += count,
+            _ => meta.pending_free.push((first, count)),
+        }
+    }
+
+    /// Room for metadata of `bytes` bytes in one piece; gives its offset.
+    pub(crate) async fn allocate_bytes(&self, bytes: u64) -> io::Result<u64> {
+        let mut meta = self.meta.lock().await;
+        let count = bytes.div_ceil(self.cluster_size());
+        let (first, _) = self.allocate(&mut meta, count.max(1), Want::Whole).await?;
+        Ok(first << self.layout.cluster_bits)
+    }
+
+    /// Lets room go that [`Qcow2::allocate_bytes`] gave, or a table that the image had, with the next write-out.
+    pub(crate) async fn free_bytes(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        if bytes > 0 {
+            let mut meta = self.meta.lock().await;
+            let count = bytes.div_ceil(self.cluster_size());
+            Self::free_later(&mut meta, offset >> self.layout.cluster_bits, count);
+        }
+        Ok(())
+    }
+}

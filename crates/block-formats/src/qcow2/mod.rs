@@ -1,0 +1,223 @@
+//! qcow2 (qcow2 interoperability document of the QEMU project): header, mapping, refcounts, snapshots, bitmaps.
+//!
+//! One lock, [`Meta`], is held while metadata is changed or read from the file. Reads of what is in memory take
+//! none: see [`slices`]. The order in which metadata reaches the file keeps every crash harmless:
+//!
+//! ```text
+//! data            written by the engine before commit() enters it in an L2 slice
+//! write_out():    refcount blocks -> refcount table -> flush -> L2 slices -> flush -> L1 entries -> flush
+//!                 -> clusters that no mapping uses any more become free
+//! ```
+//!
+//! What the parts of this folder use of an open image: [`Qcow2::allocate_bytes`] and [`Qcow2::free_bytes`] for metadata of
+//! their own, [`Qcow2::write_out`], [`Qcow2::update_header`], [`Qcow2::stand_still`] with [`Qcow2::forget_caches`] when they work
+//! on the file behind the caches.
+
+mod alloc;
+mod codec;
+mod driver;
+mod header;
+mod layout;
+mod map;
+mod open;
+mod overlap;
+mod refcount;
+mod resize;
+mod slices;
+mod state;
+mod write;
+mod write_out;
+mod zero;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering};
+
+use block_core::{
+    BoxFuture, Compress, Edge, Extent, Format, FormatInfo, Geometry, Place, Placement, Resize, ResizeRequest, Slot,
+};
+
+pub use driver::DRIVER;
+
+use header::Header;
+use layout::Layout;
+use refcount::Refcounts;
+use slices::{Slice, SliceCache};
+
+/// An open qcow2 image.
+pub(crate) struct Qcow2 {
+    file: Arc<Edge>,
+    /// Where data goes: the file itself, or the external data file.
+    data_slot: Slot,
+    data: Arc<Edge>,
+    layout: Layout,
+    size: AtomicU64,
+    read_only: AtomicBool,
+    /// Marked corrupt while open: nothing is served any more.
+    broken: AtomicBool,
+    /// Header bits that a writer must set are set.
+    writing: AtomicBool,
+    /// Whether data may be holes of the file (metadata preallocation): not known, no, yes.
+    holes: AtomicU8,
+    slices: SliceCache,
+    options: open::Options,
+    meta: tokio::sync::Mutex<Meta>,
+}
+
+/// Metadata that changes, under one lock.
+pub(crate) struct Meta {
+    header: Header,
+    l1: Vec<u64>,
+    dirty_l1: BTreeSet<usize>,
+    refcounts: Refcounts,
+    /// Slices that the file does not have yet, by number.
+    dirty_slices: BTreeMap<u64, Arc<Slice>>,
+    /// Clusters (first, count) that lose a use once the mappings in memory are in the file.
+    pending_free: Vec<(u64, u64)>,
+    /// Next byte of a cluster that packed clusters share; 0 when there is none.
+    packed_end: u64,
+    /// Metadata clusters that data may never overlap, by cluster number.
+    occupied: overlap::Occupied,
+}
+
+fn errno(number: i32) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+impl Qcow2 {
+    /// Virtual size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Cluster size in bytes.
+    pub(crate) fn cluster_size(&self) -> u64 {
+        self.layout.cluster_size()
+    }
+
+    /// Whether writes are refused.
+    pub(crate) fn read_only(&self) -> bool {
+        self.read_only.load(Ordering::Acquire)
+    }
+
+    /// The child that holds metadata.
+    pub(crate) fn file(&self) -> &Arc<Edge> {
+        &self.file
+    }
+
+    /// Whether data is in a file of its own.
+    pub(crate) fn has_data_file(&self) -> bool {
+        self.layout.data_file
+    }
+
+    fn recurse(&self) -> bool {
+        self.holes.load(Ordering::Relaxed) == state::HOLES
+    }
+
+    fn serving(&self) -> bool {
+        !self.broken.load(Ordering::Relaxed)
+    }
+}
+
+impl Format for Qcow2 {
+    fn geometry(&self) -> Geometry {
+        Geometry {
+            size: self.size(),
+            cluster_size: 1 << self.layout.cluster_bits,
+            zero_granularity: 1 << self.layout.subcluster_bits(),
+        }
+    }
+
+    fn map(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Extent>> {
+        Box::pin(async move {
+            if !self.serving() {
+                return Err(errno(123));
+            }
+            self.map_slow(offset, len).await
+        })
+    }
+
+    fn map_cached(&self, offset: u64, len: u64) -> Option<Extent> {
+        if !self.serving() || self.holes.load(Ordering::Relaxed) == state::UNKNOWN {
+            return None;
+        }
+        let number = self.layout.slice_of(offset);
+        self.slices.with(number, |s| self.extent_in(s, offset, len))?
+    }
+
+    fn prepare(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Placement>> {
+        Box::pin(self.place(offset, len))
+    }
+
+    fn prepare_cached(&self, offset: u64, len: u64) -> Option<Placement> {
+        self.in_place_now(offset, len)
+    }
+
+    fn commit<'a>(&'a self, placement: &'a Placement) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(self.enter(placement))
+    }
+
+    fn cancel<'a>(&'a self, placement: &'a Placement) -> BoxFuture<'a, ()> {
+        Box::pin(self.give_up(placement))
+    }
+
+    fn zero(&self, offset: u64, len: u64, may_unmap: bool) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(self.zero_clusters(offset, len, may_unmap))
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(self.discard_clusters(offset, len))
+    }
+
+    fn decompress(&self, packed: &[u8], cluster: &mut [u8]) -> io::Result<()> {
+        codec::unpack(self.options.compression, packed, cluster)
+    }
+
+    fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(self.flush_all())
+    }
+
+    fn close(&self) -> BoxFuture<'_, qapi::Result<()>> {
+        Box::pin(self.close_image())
+    }
+
+    fn info(&self) -> BoxFuture<'_, qapi::Result<FormatInfo>> {
+        Box::pin(self.describe())
+    }
+
+    fn set_read_only(&self, read_only: bool) -> BoxFuture<'_, qapi::Result<()>> {
+        Box::pin(self.change_mode(read_only))
+    }
+
+    fn compress(&self) -> Option<&dyn Compress> {
+        (!self.layout.data_file).then_some(self)
+    }
+
+    fn resize(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+}
+
+impl Compress for Qcow2 {
+    fn pack(&self, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+        codec::pack(self.options.compression, self.options.window, cluster, out)
+    }
+
+    fn place(&self, guest: u64, packed_len: u32) -> BoxFuture<'_, io::Result<Place>> {
+        Box::pin(self.place_packed(guest, packed_len))
+    }
+
+    fn commit_packed(&self, guest: u64, at: Place, packed_len: u32) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(self.enter_packed(guest, at, packed_len))
+    }
+}
+
+impl Resize for Qcow2 {
+    fn resize(&self, request: ResizeRequest) -> BoxFuture<'_, qapi::Result<()>> {
+        Box::pin(self.change_size(request))
+    }
+}
