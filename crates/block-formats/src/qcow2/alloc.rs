@@ -20,8 +20,28 @@ pub(super) enum Want {
 
 impl Qcow2 {
     /// Allocates up to `count` clusters in one run: (first cluster, how many). Their refcounts are 1, in memory.
-    pub(super) async fn allocate(&self, meta: &mut Meta, count: u64, want: Want) -> io::Result<(u64, u64)> {
-        let mut at = meta.refcounts.first_free;
+    ///
+    /// `what` names the use in what is said when the refcounts would have it overlap metadata.
+    pub(super) async fn allocate(
+        &self,
+        meta: &mut Meta,
+        count: u64,
+        want: Want,
+        what: &str,
+    ) -> io::Result<(u64, u64)> {
+        let from = meta.refcounts.first_free;
+        self.allocate_from(meta, from, (count, want), what).await
+    }
+
+    /// The same at `from` or behind it.
+    pub(super) async fn allocate_from(
+        &self,
+        meta: &mut Meta,
+        from: u64,
+        (count, want): (u64, Want),
+        what: &str,
+    ) -> io::Result<(u64, u64)> {
+        let mut at = from;
         loop {
             let first = meta.refcounts.next_free(&self.file, at).await?;
             if at == meta.refcounts.first_free {
@@ -46,20 +66,33 @@ impl Qcow2 {
                 }
                 continue;
             }
-            if let Some((cluster, name)) = meta.occupied.first_in(first, run) {
-                let what = format!(
-                    "Preventing invalid allocation of metadata cluster at offset {:#x} (overlaps with {name})",
-                    cluster << self.layout.cluster_bits
-                );
-                self.corrupt(meta, &what).await;
-                return Err(errno(EIO));
-            }
+            self.check_free(meta, first, run, what).await?;
             meta.refcounts.add(&self.file, first, run).await?;
             if first == meta.refcounts.first_free {
                 meta.refcounts.first_free = first + run;
             }
             return Ok((first, run));
         }
+    }
+
+    /// Refcounts that call metadata free are wrong.
+    async fn check_free(
+        &self,
+        meta: &mut Meta,
+        first: u64,
+        count: u64,
+        what: &str,
+    ) -> io::Result<()> {
+        let Some((cluster, name)) = meta.occupied.first_in(first, count) else {
+            return Ok(());
+        };
+        let problem = if cluster == 0 {
+            format!("Preventing invalid allocation of {what} at offset 0")
+        } else {
+            format!("Preventing invalid write on metadata (overlaps with {name})")
+        };
+        self.corrupt(meta, &problem).await;
+        Err(errno(EIO))
     }
 
     /// Free clusters from `first` on, as far as refcount blocks are there.
@@ -69,7 +102,9 @@ impl Qcow2 {
         while covered < most && meta.refcounts.has_block(first + covered) {
             covered += per_block;
         }
-        meta.refcounts.free_run(&self.file, first, most.min(covered)).await
+        meta.refcounts
+            .free_run(&self.file, first, most.min(covered))
+            .await
     }
 
     /// Makes a refcount block for the clusters around `cluster`, which are all free. It takes the first of them that
@@ -80,11 +115,7 @@ impl Qcow2 {
             return self.grow_table(meta, cluster / per_block).await;
         }
         let at = cluster.max(cluster / per_block * per_block);
-        if let Some(name) = meta.occupied.name(at) {
-            let what = format!("Preventing invalid allocation of refcount block (overlaps with {name})");
-            self.corrupt(meta, &what).await;
-            return Err(errno(EIO));
-        }
+        self.check_free(meta, at, 1, "refcount block").await?;
         meta.refcounts.new_block(at, at << self.layout.cluster_bits);
         meta.occupied.add_block(at);
         meta.refcounts.add(&self.file, at, 1).await
@@ -115,21 +146,29 @@ impl Qcow2 {
         let entries = usize::try_from(table * cluster / 8).map_err(|_| errno(EFBIG))?;
         meta.refcounts.extend_table(entries);
         for n in 0..blocks {
-            meta.refcounts.new_block((block + n) * per_block, (start + n) << bits);
+            meta.refcounts
+                .new_block((block + n) * per_block, (start + n) << bits);
             meta.occupied.add_block(start + n);
         }
-        meta.refcounts.add(&self.file, start, blocks + table).await?;
+        meta.refcounts
+            .add(&self.file, start, blocks + table)
+            .await?;
         let offset = (start + blocks) << bits;
         self.move_table(meta, offset, table).await
     }
 
     /// Writes blocks and table, then switches the header over.
     async fn move_table(&self, meta: &mut Meta, offset: u64, clusters: u64) -> io::Result<()> {
-        let old = (meta.refcounts.table_offset, u64::from(meta.header.refcount_table_clusters));
+        let old = (
+            meta.refcounts.table_offset,
+            u64::from(meta.header.refcount_table_clusters),
+        );
         let bytes = meta.refcounts.table_bytes();
         meta.refcounts.moved_table(offset);
         meta.refcounts.write_out(&self.file).await?;
-        self.file.write(offset, &bytes, block_core::WriteFlags::default()).await?;
+        self.file
+            .write(offset, &bytes, block_core::WriteFlags::default())
+            .await?;
         self.file.flush().await?;
         let mut new = meta.header.clone();
         new.refcount_table_offset = offset;
@@ -137,7 +176,8 @@ impl Qcow2 {
         self.store_header(meta, new).await?;
         self.file.flush().await?;
         Self::survey(meta);
-        meta.pending_free.push((old.0 >> self.layout.cluster_bits, old.1));
+        meta.pending_free
+            .push((old.0 >> self.layout.cluster_bits, old.1));
         Ok(())
     }
 
@@ -158,7 +198,9 @@ impl Qcow2 {
     pub(crate) async fn allocate_bytes(&self, bytes: u64) -> io::Result<u64> {
         let mut meta = self.meta.lock().await;
         let count = bytes.div_ceil(self.cluster_size());
-        let (first, _) = self.allocate(&mut meta, count.max(1), Want::Whole).await?;
+        let (first, _) = self
+            .allocate(&mut meta, count.max(1), Want::Whole, "metadata")
+            .await?;
         Ok(first << self.layout.cluster_bits)
     }
 

@@ -1,26 +1,16 @@
 //! Packed clusters: raw deflate or zstd.
 //!
-//! Deflate streams use the whole 32 KiB window unless a 4 KiB one is asked for: every reader unpacks a cluster in one
-//! go, with all of its output at hand, and the larger window packs better and several times faster.
+//! Deflate streams use the whole 32 KiB window of RFC 1951: every reader unpacks a cluster in one go, with all of its output at
+//! hand, and the larger window packs better and several times faster than the 4 KiB that the reference limits itself to.
 
 use std::cell::RefCell;
 use std::io;
 
-use flate2::{Compress, Compression, FlushCompress, Status};
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
 use super::header::CompressionType;
 
 const EIO: i32 = 5;
-
-/// How deflate streams are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Window {
-    /// 32 KiB
-    Full,
-    /// 4 KiB
-    Small,
-}
 
 /// As small as zlib's default level makes it with its small window, in a fraction of the time.
 const DEFLATE_LEVEL: i32 = 4;
@@ -30,7 +20,6 @@ const ZSTD_LEVEL: i32 = 3;
 /// A worker's own state, made once.
 struct Packers {
     deflate: Compressor,
-    small: Compress,
     zstd: Option<zstd::bulk::Compressor<'static>>,
 }
 
@@ -42,7 +31,6 @@ struct Unpackers {
 thread_local! {
     static PACKERS: RefCell<Packers> = RefCell::new(Packers {
         deflate: Compressor::new(CompressionLvl::new(DEFLATE_LEVEL).unwrap_or_default()),
-        small: Compress::new_with_window_bits(Compression::default(), false, 12),
         zstd: None,
     });
     static UNPACKERS: RefCell<Unpackers> = RefCell::new(Unpackers {
@@ -56,13 +44,12 @@ fn damaged() -> io::Error {
 }
 
 /// Packs a cluster into `out`; `false` when it does not get smaller.
-pub(crate) fn pack(kind: CompressionType, window: Window, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+pub(crate) fn pack(kind: CompressionType, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
     out.clear();
     out.resize(cluster.len(), 0);
-    let packed = PACKERS.with_borrow_mut(|packers| match (kind, window) {
-        (CompressionType::Zstd, _) => packers.pack_zstd(cluster, out),
-        (CompressionType::Zlib, Window::Full) => Ok(packers.deflate.deflate_compress(cluster, out).ok()),
-        (CompressionType::Zlib, Window::Small) => Ok(packers.pack_small(cluster, out)),
+    let packed = PACKERS.with_borrow_mut(|packers| match kind {
+        CompressionType::Zstd => packers.pack_zstd(cluster, out),
+        CompressionType::Zlib => Ok(packers.deflate.deflate_compress(cluster, out).ok()),
     })?;
     match packed.filter(|len| *len < cluster.len()) {
         Some(len) => {
@@ -81,13 +68,6 @@ impl Packers {
         };
         // The only failure with a buffer of the cluster's own size is that it does not get smaller.
         Ok(packer.compress_to_buffer(cluster, out).ok())
-    }
-
-    fn pack_small(&mut self, cluster: &[u8], out: &mut [u8]) -> Option<usize> {
-        self.small.reset();
-        let status = self.small.compress(cluster, out, FlushCompress::Finish);
-        let done = matches!(status, Ok(Status::StreamEnd));
-        done.then(|| usize::try_from(self.small.total_out()).ok()).flatten()
     }
 }
 

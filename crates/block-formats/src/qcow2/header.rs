@@ -142,7 +142,9 @@ impl Header {
         }
         let cluster_bits = be32(head, 20);
         if !(9..=21).contains(&cluster_bits) {
-            return Err(invalid(format!("Unsupported cluster size: 2^{cluster_bits}")));
+            return Err(invalid(format!(
+                "Unsupported cluster size: 2^{cluster_bits}"
+            )));
         }
         Ok(1 << cluster_bits)
     }
@@ -154,7 +156,11 @@ impl Header {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let cluster = Self::cluster_len(bytes)?;
         let v3 = be32(bytes, 4) == 3;
-        let header_length = if v3 { be32(bytes, 100) as usize } else { V2_LENGTH };
+        let header_length = if v3 {
+            be32(bytes, 100) as usize
+        } else {
+            V2_LENGTH
+        };
         if header_length > cluster {
             return Err(invalid("qcow2 header exceeds cluster size"));
         }
@@ -196,7 +202,10 @@ impl Header {
             refcount_order: if v3 { be32(bytes, 96) } else { 4 },
             compression: CompressionType::Zlib,
             extensions: Vec::new(),
-            unknown_fields: bytes.get(V3_LENGTH..header_length).unwrap_or_default().to_vec(),
+            unknown_fields: bytes
+                .get(V3_LENGTH..header_length)
+                .unwrap_or_default()
+                .to_vec(),
             backing: None,
         }
     }
@@ -220,15 +229,24 @@ impl Header {
         if left != 0 {
             shown.push(format!("Unknown incompatible feature: {left:x}"));
         }
-        Err(Error::new(format!("Unsupported qcow2 feature(s): {}", shown.join(", "))).errno(ENOTSUP))
+        Err(Error::new(format!(
+            "Unsupported qcow2 feature(s): {}",
+            shown.join(", ")
+        ))
+        .errno(ENOTSUP))
     }
 
     fn check_bounds(&self) -> Result<()> {
         if self.refcount_order > 6 {
-            return Err(invalid("Reference count entry width too large; may not exceed 64 bits"));
+            return Err(invalid(
+                "Reference count entry width too large; may not exceed 64 bits",
+            ));
         }
         if self.crypt_method > 2 {
-            return Err(invalid(format!("Unsupported encryption method {}", self.crypt_method)));
+            return Err(invalid(format!(
+                "Unsupported encryption method {}",
+                self.crypt_method
+            )));
         }
         if self.incompatible & incompatible::EXTENDED_L2 != 0 && self.cluster_bits < 14 {
             return Err(invalid("Unsupported cluster size for extended L2 entries"));
@@ -238,11 +256,21 @@ impl Header {
         if self.refcount_table_clusters == 0 {
             return Err(invalid("Image does not contain a reference count table"));
         }
-        self.check_table("Reference count table", self.refcount_table_offset, table, MAX_REFCOUNT_TABLE_BYTES)?;
+        self.check_table(
+            "Reference count table",
+            self.refcount_table_offset,
+            table,
+            MAX_REFCOUNT_TABLE_BYTES,
+        )?;
         if self.nb_snapshots > 65536 {
             return Err(Error::new("Snapshot table too large").errno(EFBIG));
         }
-        self.check_table("Snapshot table", self.snapshots_offset, u64::from(self.nb_snapshots) * 40, 64 << 20)?;
+        self.check_table(
+            "Snapshot table",
+            self.snapshots_offset,
+            u64::from(self.nb_snapshots) * 40,
+            64 << 20,
+        )?;
         self.check_l1()
     }
 
@@ -263,7 +291,9 @@ impl Header {
         if bytes > most {
             return Err(Error::new(format!("{name} too large")).errno(EFBIG));
         }
-        let fits = offset.checked_add(bytes).is_some_and(|end| end <= i64::MAX.cast_unsigned());
+        let fits = offset
+            .checked_add(bytes)
+            .is_some_and(|end| end <= i64::MAX.cast_unsigned());
         if !fits || !offset.is_multiple_of(1 << self.cluster_bits) {
             return Err(invalid(format!("{name} offset invalid")));
         }
@@ -282,12 +312,16 @@ impl Header {
 
     /// Data of an extension.
     pub(crate) fn extension(&self, kind: u32) -> Option<&[u8]> {
-        self.extensions.iter().find(|e| e.kind == kind).map(|e| e.data.as_slice())
+        self.extensions
+            .iter()
+            .find(|e| e.kind == kind)
+            .map(|e| e.data.as_slice())
     }
 
     /// Text of an extension.
     pub(crate) fn extension_text(&self, kind: u32) -> Option<String> {
-        self.extension(kind).map(|data| String::from_utf8_lossy(data).into_owned())
+        self.extension(kind)
+            .map(|data| String::from_utf8_lossy(data).into_owned())
     }
 
     /// Sets, changes or (with `None`) drops an extension.
@@ -310,7 +344,11 @@ impl Header {
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let full = || Error::with_errno("Header does not fit the first cluster", 28);
         let mut out = self.encode_fields();
-        for kind in [extension::BACKING_FORMAT, extension::DATA_FILE, extension::ENCRYPTION] {
+        for kind in [
+            extension::BACKING_FORMAT,
+            extension::DATA_FILE,
+            extension::ENCRYPTION,
+        ] {
             if let Some(data) = self.extension(kind) {
                 push_extension(&mut out, kind, data);
             }
@@ -329,7 +367,10 @@ impl Header {
         }
         push_extension(&mut out, 0, &[]);
         if let Some(name) = &self.backing {
-            let (offset, len) = (out.len() as u64, u32::try_from(name.len()).map_err(|_| full())?);
+            let (offset, len) = (
+                out.len() as u64,
+                u32::try_from(name.len()).map_err(|_| full())?,
+            );
             out[8..16].copy_from_slice(&offset.to_be_bytes());
             out[16..20].copy_from_slice(&len.to_be_bytes());
             out.extend_from_slice(name);
@@ -380,16 +421,26 @@ fn compression(kind: u8, features: u64) -> Result<CompressionType> {
     let flagged = features & incompatible::COMPRESSION != 0;
     match kind {
         0 if !flagged => Ok(CompressionType::Zlib),
-        0 => Err(invalid("qcow2: Compression type incompatible feature bit must not be set")),
+        0 => Err(invalid(
+            "qcow2: Compression type incompatible feature bit must not be set",
+        )),
         1 if flagged => Ok(CompressionType::Zstd),
-        1 => Err(invalid("qcow2: Compression type incompatible feature bit must be set")),
-        other => Err(Error::new(format!("qcow2: unknown compression type: {other}")).errno(ENOTSUP)),
+        1 => Err(invalid(
+            "qcow2: Compression type incompatible feature bit must be set",
+        )),
+        other => {
+            Err(Error::new(format!("qcow2: unknown compression type: {other}")).errno(ENOTSUP))
+        }
     }
 }
 
 fn extensions(bytes: &[u8], start: usize, backing_offset: u64) -> Result<Vec<Extension>> {
     let backing_offset = usize::try_from(backing_offset).unwrap_or(0);
-    let end = if backing_offset == 0 { bytes.len() } else { backing_offset.min(bytes.len()) };
+    let end = if backing_offset == 0 {
+        bytes.len()
+    } else {
+        backing_offset.min(bytes.len())
+    };
     let mut found = Vec::new();
     let mut at = start;
     while at + 8 <= end {
@@ -416,9 +467,9 @@ fn check_extension(kind: u32, len: usize) -> Result<()> {
         extension::BACKING_FORMAT if len >= 16 => Err(invalid(format!(
             "ERROR: ext_backing_format: len={len} too large (>=16)"
         ))),
-        extension::ENCRYPTION if len < 16 => {
-            Err(invalid(format!("CRYPTO header extension size {len}, but expected size 16")))
-        }
+        extension::ENCRYPTION if len < 16 => Err(invalid(format!(
+            "CRYPTO header extension size {len}, but expected size 16"
+        ))),
         _ => Ok(()),
     }
 }

@@ -114,7 +114,11 @@ impl Layout {
 
     /// log2 of the bytes of a subcluster, or of a cluster where there are none.
     pub(crate) fn subcluster_bits(self) -> u32 {
-        if self.extended { self.cluster_bits - 5 } else { self.cluster_bits }
+        if self.extended {
+            self.cluster_bits - 5
+        } else {
+            self.cluster_bits
+        }
     }
 
     /// Decodes the first word of an entry. With extended entries there is no zero flag; see [`Bitmap`].
@@ -162,7 +166,8 @@ impl Layout {
         if word & COMPRESSED != 0 {
             return self.data_file;
         }
-        let reserved = word & L2_RESERVED != 0 || (word & ZERO != 0 && (self.extended || self.version < 3));
+        let reserved =
+            word & L2_RESERVED != 0 || (word & ZERO != 0 && (self.extended || self.version < 3));
         reserved || !(word & OFFSET_MASK).is_multiple_of(self.cluster_size())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use block_core::{Extent, ExtentKind, Place, Slot};
 
 use super::layout::{Bitmap, Entry, OFFSET_MASK, Subcluster};
+use super::overlap::hex;
 use super::slices::Slice;
 use super::{Meta, Qcow2, errno};
 
@@ -25,7 +26,9 @@ impl Piece {
     fn goes_on(self, next: Self, distance: u64) -> bool {
         match (self, next) {
             (Self::Backing, Self::Backing) | (Self::Zero(None), Self::Zero(None)) => true,
-            (Self::Data(a), Self::Data(b)) | (Self::Zero(Some(a)), Self::Zero(Some(b))) => a + distance == b,
+            (Self::Data(a), Self::Data(b)) | (Self::Zero(Some(a)), Self::Zero(Some(b))) => {
+                a + distance == b
+            }
             _ => false,
         }
     }
@@ -49,7 +52,11 @@ impl Qcow2 {
         }
         let step = 1 << layout.subcluster_bits();
         let mut at = offset - offset % step + step;
-        while at < end && self.piece(slice, at).is_some_and(|next| first.goes_on(next, at - offset)) {
+        while at < end
+            && self
+                .piece(slice, at)
+                .is_some_and(|next| first.goes_on(next, at - offset))
+        {
             at += step;
         }
         Some(Extent {
@@ -64,7 +71,9 @@ impl Qcow2 {
             offset,
         };
         match piece {
-            Piece::Zero(host) => ExtentKind::Zero { at: host.map(place) },
+            Piece::Zero(host) => ExtentKind::Zero {
+                at: host.map(place),
+            },
             Piece::Data(host) => ExtentKind::Data {
                 at: place(host),
                 recurse: self.recurse(),
@@ -162,18 +171,30 @@ impl Qcow2 {
     }
 
     /// An entry that cannot be: the image is corrupt.
-    pub(super) async fn bad_entry(&self, meta: &mut Meta, slice: &Arc<Slice>, offset: u64) -> io::Error {
+    pub(super) async fn bad_entry(
+        &self,
+        meta: &mut Meta,
+        slice: &Arc<Slice>,
+        offset: u64,
+    ) -> io::Error {
         let index = self.layout.entry_in_slice(offset);
-        let (word, bitmap) = slice.get(self.layout, index);
+        let (word, _) = slice.get(self.layout, index);
         let l2 = slice.host - self.layout.slice_start(slice.number);
-        let at = index as u64 + self.layout.slice_start(slice.number) / 8 / self.layout.entry_words() as u64;
-        let what = if self.layout.extended && bitmap.any_allocated() && word & OFFSET_MASK == 0 {
-            format!("Invalid cluster entry found  (L2 offset: {l2:#x}, L2 index: {at:#x})")
-        } else {
+        let at = index as u64
+            + self.layout.slice_start(slice.number) / 8 / self.layout.entry_words() as u64;
+        let host = word & OFFSET_MASK;
+        let place = format!("(L2 offset: {}, L2 index: {})", hex(l2), hex(at));
+        let what = if self.layout.in_cluster(host) == 0 {
+            format!("Invalid cluster entry found {place}")
+        } else if matches!(self.layout.decode(word), Entry::Zero { .. }) {
+            let guest = self.layout.start_of_cluster(offset);
             format!(
-                "Cluster allocation offset {:#x} unaligned (L2 offset: {l2:#x}, L2 index: {at:#x})",
-                word & OFFSET_MASK
+                "Preallocated zero cluster offset {} unaligned (guest offset: {})",
+                hex(host),
+                hex(guest)
             )
+        } else {
+            format!("Cluster allocation offset {} unaligned {place}", hex(host))
         };
         self.corrupt(meta, &what).await;
         errno(EIO)

@@ -29,16 +29,14 @@ mod write;
 mod write_out;
 mod zero;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use block_core::{
-    BoxFuture, Compress, Edge, Extent, Format, FormatInfo, Geometry, Place, Placement, Resize, ResizeRequest, Slot,
+    BoxFuture, Compress, Edge, Extent, Format, FormatInfo, Geometry, Place, Placement, Resize,
+    ResizeRequest, Slot,
 };
 
 pub use driver::DRIVER;
@@ -80,6 +78,8 @@ pub(crate) struct Meta {
     pending_free: Vec<(u64, u64)>,
     /// Next byte of a cluster that packed clusters share; 0 when there is none.
     packed_end: u64,
+    /// That a read-only image is corrupt has been said.
+    told_corrupt: bool,
     /// Metadata clusters that data may never overlap, by cluster number.
     occupied: overlap::Occupied,
 }
@@ -118,6 +118,24 @@ impl Qcow2 {
         self.holes.load(Ordering::Relaxed) == state::HOLES
     }
 
+    /// Bitmaps that record learn of a write.
+    async fn record(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The same without waiting; `false`: it has to wait.
+    fn record_now(&self, _offset: u64, _len: u64) -> bool {
+        true
+    }
+
+    async fn store_bitmaps(&self) -> qapi::Result<()> {
+        Ok(())
+    }
+
+    async fn describe(&self) -> qapi::Result<FormatInfo> {
+        Ok(FormatInfo::default())
+    }
+
     fn serving(&self) -> bool {
         !self.broken.load(Ordering::Relaxed)
     }
@@ -146,7 +164,8 @@ impl Format for Qcow2 {
             return None;
         }
         let number = self.layout.slice_of(offset);
-        self.slices.with(number, |s| self.extent_in(s, offset, len))?
+        self.slices
+            .with(number, |s| self.extent_in(s, offset, len))?
     }
 
     fn prepare(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Placement>> {
@@ -204,14 +223,19 @@ impl Format for Qcow2 {
 
 impl Compress for Qcow2 {
     fn pack(&self, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
-        codec::pack(self.options.compression, self.options.window, cluster, out)
+        codec::pack(self.options.compression, cluster, out)
     }
 
     fn place(&self, guest: u64, packed_len: u32) -> BoxFuture<'_, io::Result<Place>> {
         Box::pin(self.place_packed(guest, packed_len))
     }
 
-    fn commit_packed(&self, guest: u64, at: Place, packed_len: u32) -> BoxFuture<'_, io::Result<()>> {
+    fn commit_packed(
+        &self,
+        guest: u64,
+        at: Place,
+        packed_len: u32,
+    ) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(self.enter_packed(guest, at, packed_len))
     }
 }

@@ -5,6 +5,15 @@ use std::collections::HashSet;
 use super::header::Header;
 use super::layout::OFFSET_MASK;
 
+/// A number as `%#x` prints it.
+pub(crate) fn hex(number: u64) -> String {
+    if number == 0 {
+        "0".to_owned()
+    } else {
+        format!("{number:#x}")
+    }
+}
+
 /// Ranges of clusters known from the header, and single clusters of tables.
 #[derive(Default)]
 pub(crate) struct Occupied {
@@ -39,21 +48,28 @@ impl Occupied {
             "refcount table",
         ));
         if header.nb_snapshots > 0 {
-            occupied.ranges.push((header.snapshots_offset >> bits, 1, "snapshot table"));
+            occupied
+                .ranges
+                .push((header.snapshots_offset >> bits, 1, "snapshot table"));
         }
         occupied
     }
 
     /// What is at a cluster, if it is metadata.
     pub(crate) fn name(&self, cluster: u64) -> Option<&'static str> {
-        let range = self.ranges.iter().find(|(first, count, _)| (*first..first + count).contains(&cluster));
+        let range = self
+            .ranges
+            .iter()
+            .find(|(first, count, _)| (*first..first + count).contains(&cluster));
         if let Some((_, _, name)) = range {
             return Some(name);
         }
         if self.l2_tables.contains(&cluster) {
             return Some("active L2 table");
         }
-        self.refcount_blocks.contains(&cluster).then_some("refcount block")
+        self.refcount_blocks
+            .contains(&cluster)
+            .then_some("refcount block")
     }
 
     /// The first cluster of a run that is metadata, with its name.

@@ -47,7 +47,9 @@ pub(crate) fn get(block: &[u8], index: usize, order: u32) -> u64 {
         _ => {
             let width = 1 << (order - 3);
             let bytes = &block[index * width..][..width];
-            bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+            bytes
+                .iter()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte))
         }
     }
 }
@@ -132,7 +134,13 @@ impl Refcounts {
         }
         let mut bytes = vec![0; 1 << self.cluster_bits];
         file.read(offset, &mut bytes).await?;
-        self.blocks.insert(block, Block { bytes, dirty: false });
+        self.blocks.insert(
+            block,
+            Block {
+                bytes,
+                dirty: false,
+            },
+        );
         Ok(())
     }
 
@@ -147,11 +155,20 @@ impl Refcounts {
         }
         let block = cluster / self.per_block();
         self.load(file, block).await?;
-        Ok(get(&self.blocks[&block].bytes, self.index(cluster), self.order))
+        Ok(get(
+            &self.blocks[&block].bytes,
+            self.index(cluster),
+            self.order,
+        ))
     }
 
     /// How many clusters from `cluster` on are free, up to `most`; blocks that are not there count as free.
-    pub(crate) async fn free_run(&mut self, file: &Edge, cluster: u64, most: u64) -> io::Result<u64> {
+    pub(crate) async fn free_run(
+        &mut self,
+        file: &Edge,
+        cluster: u64,
+        most: u64,
+    ) -> io::Result<u64> {
         let mut run = 0;
         while run < most {
             let at = cluster + run;
@@ -191,18 +208,40 @@ impl Refcounts {
         }
     }
 
+    /// The cluster behind the last one in use.
+    pub(crate) async fn end(&mut self, file: &Edge) -> io::Result<u64> {
+        for block in (0..self.table.len() as u64).rev() {
+            if self.block_offset(block).is_none() {
+                continue;
+            }
+            self.load(file, block).await?;
+            let bytes = &self.blocks[&block].bytes;
+            let entries = usize::try_from(self.per_block()).unwrap_or(0);
+            if let Some(last) = (0..entries).rev().find(|n| get(bytes, *n, self.order) != 0) {
+                return Ok(block * self.per_block() + last as u64 + 1);
+            }
+        }
+        Ok(0)
+    }
+
     /// Adds to the refcounts of a run of clusters, whose blocks are there. Nothing changes on failure.
     pub(crate) async fn add(&mut self, file: &Edge, first: u64, count: u64) -> io::Result<()> {
         self.change(file, first, count, |old, most| {
-            if old < most { Ok(old + 1) } else { Err(errno(EFBIG)) }
+            if old < most {
+                Ok(old + 1)
+            } else {
+                Err(errno(EFBIG))
+            }
         })
         .await
     }
 
     /// Takes one from the refcounts of a run of clusters. `EIO` when one is 0 already; those before it are changed.
     pub(crate) async fn subtract(&mut self, file: &Edge, first: u64, count: u64) -> io::Result<()> {
-        self.change(file, first, count, |old, _| old.checked_sub(1).ok_or_else(|| errno(EIO)))
-            .await?;
+        self.change(file, first, count, |old, _| {
+            old.checked_sub(1).ok_or_else(|| errno(EIO))
+        })
+        .await?;
         self.first_free = self.first_free.min(first);
         Ok(())
     }
@@ -220,7 +259,10 @@ impl Refcounts {
             let block = at / self.per_block();
             let end = ((block + 1) * self.per_block()).min(first + count);
             self.load(file, block).await?;
-            let (from, to) = (self.index(at), self.index(at) + usize::try_from(end - at).unwrap_or(0));
+            let (from, to) = (
+                self.index(at),
+                self.index(at) + usize::try_from(end - at).unwrap_or(0),
+            );
             let Some(held) = self.blocks.get_mut(&block) else {
                 return Err(errno(EIO));
             };
@@ -298,7 +340,8 @@ impl Refcounts {
             for (_, block) in &dirty[at..at + run] {
                 bytes.extend_from_slice(&self.blocks[block].bytes);
             }
-            file.write(dirty[at].0, &bytes, WriteFlags::default()).await?;
+            file.write(dirty[at].0, &bytes, WriteFlags::default())
+                .await?;
             at += run;
         }
         for (_, block) in dirty {
@@ -311,7 +354,10 @@ impl Refcounts {
 
     /// The table as stored.
     pub(crate) fn table_bytes(&self) -> Vec<u8> {
-        self.table.iter().flat_map(|entry| entry.to_be_bytes()).collect()
+        self.table
+            .iter()
+            .flat_map(|entry| entry.to_be_bytes())
+            .collect()
     }
 }
 

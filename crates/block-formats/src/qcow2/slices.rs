@@ -56,7 +56,11 @@ impl Slice {
     /// An entry: first word and bitmap (empty without subclusters). Zeroes where the table is not there.
     pub(crate) fn get(&self, layout: Layout, index: usize) -> (u64, Bitmap) {
         let at = index * layout.entry_words();
-        let bitmap = if layout.extended { self.word(at + 1) } else { 0 };
+        let bitmap = if layout.extended {
+            self.word(at + 1)
+        } else {
+            0
+        };
         (self.word(at), Bitmap(bitmap))
     }
 
@@ -101,7 +105,9 @@ impl SliceCache {
     /// Looks at a slice, if it is here.
     pub(crate) fn with<T>(&self, number: u64, look: impl FnOnce(&Slice) -> T) -> Option<T> {
         let slot = self.slot(number).load();
-        slot.as_ref().filter(|s| s.number == number).map(|s| look(s))
+        slot.as_ref()
+            .filter(|s| s.number == number)
+            .map(|s| look(s))
     }
 
     /// A slice, if it is here.

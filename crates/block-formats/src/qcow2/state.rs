@@ -21,7 +21,12 @@ const EPERM: i32 = 1;
 
 impl Qcow2 {
     /// Before anything changes: the image may be written, its header says that somebody does, and bitmaps know.
-    pub(super) async fn begin_write(&self, meta: &mut Meta, offset: u64, len: u64) -> io::Result<()> {
+    pub(super) async fn begin_write(
+        &self,
+        meta: &mut Meta,
+        offset: u64,
+        len: u64,
+    ) -> io::Result<()> {
         if self.read_only() {
             return Err(errno(EPERM));
         }
@@ -39,7 +44,7 @@ impl Qcow2 {
         let mut new = meta.header.clone();
         if new.version >= 3 {
             new.autoclear &= header::autoclear::KNOWN;
-            if new.compatible & header::compatible::LAZY_REFCOUNTS != 0 {
+            if self.options.lazy_refcounts {
                 new.incompatible |= header::incompatible::DIRTY;
             }
         }
@@ -53,7 +58,9 @@ impl Qcow2 {
 
     /// Writes a changed header.
     pub(super) async fn store_header(&self, meta: &mut Meta, new: Header) -> io::Result<()> {
-        let bytes = new.encode().map_err(|e| errno(e.errno_value().unwrap_or(EIO)))?;
+        let bytes = new
+            .encode()
+            .map_err(|e| errno(e.errno_value().unwrap_or(EIO)))?;
         self.file.write(0, &bytes, WriteFlags::default()).await?;
         meta.header = new;
         Ok(())
@@ -66,12 +73,16 @@ impl Qcow2 {
         }
         if self.read_only() {
             if !meta.told_corrupt {
-                eprintln!("qcow2: Image is corrupt: {what}; further non-fatal corruption events will be suppressed");
+                eprintln!(
+                    "qcow2: Image is corrupt: {what}; further non-fatal corruption events will be suppressed"
+                );
                 meta.told_corrupt = true;
             }
             return;
         }
-        eprintln!("qcow2: Marking image as corrupt: {what}; further corruption events will be suppressed");
+        eprintln!(
+            "qcow2: Marking image as corrupt: {what}; further corruption events will be suppressed"
+        );
         self.broken.store(true, Ordering::Release);
         if meta.header.version >= 3 {
             let mut new = meta.header.clone();
@@ -89,13 +100,20 @@ impl Qcow2 {
         }
         let node = self.file.node();
         let length = node.length()?;
-        let allocated = node.protocol().and_then(|p| p.allocated()).unwrap_or(u64::MAX);
-        let holes = allocated < length && self.used_bytes(meta, length).await? > allocated;
-        self.holes.store(if holes { HOLES } else { NO_HOLES }, Ordering::Relaxed);
+        let allocated = node
+            .protocol()
+            .and_then(block_core::Protocol::allocated)
+            .unwrap_or(u64::MAX);
+        let real = allocated >> self.layout.cluster_bits;
+        // Some slack: file systems account for their own metadata, and for the ends of extents.
+        let threshold = (real.saturating_mul(10) / 9).max(real.saturating_add(2));
+        let holes = allocated < length && self.used_clusters(meta, length).await? >= threshold;
+        self.holes
+            .store(if holes { HOLES } else { NO_HOLES }, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn used_bytes(&self, meta: &mut Meta, length: u64) -> io::Result<u64> {
+    async fn used_clusters(&self, meta: &mut Meta, length: u64) -> io::Result<u64> {
         let bits = self.layout.cluster_bits;
         let (mut used, mut at, end) = (0, 0, length.div_ceil(1 << bits));
         while at < end {
@@ -105,10 +123,10 @@ impl Qcow2 {
             used += next - at;
             at = next;
         }
-        Ok(used << bits)
+        Ok(used)
     }
 
-    /// All state of the mapping is in the file, and stays so while the guard lives.
+    /// [`block_core::Format::close`].
     pub(super) async fn close_image(&self) -> qapi::Result<()> {
         if self.read_only() || !self.serving() {
             return Ok(());

@@ -8,6 +8,7 @@ use block_core::{Place, Placement, Slot, WriteFlags};
 
 use super::alloc::Want;
 use super::layout::{Bitmap, COPIED, Entry, OFFSET_MASK, SUBCLUSTERS, Subcluster};
+use super::overlap::hex;
 use super::slices::Slice;
 use super::{Meta, Qcow2, errno};
 
@@ -41,7 +42,11 @@ impl Qcow2 {
         }
         let number = self.layout.slice_of(offset);
         let place = self.slices.with(number, |slice| {
-            if slice.suspicious { None } else { self.in_place(slice, offset, len) }
+            if slice.suspicious {
+                None
+            } else {
+                self.in_place(slice, offset, len)
+            }
         })??;
         self.record_now(offset, place.len).then_some(place)
     }
@@ -88,7 +93,9 @@ impl Qcow2 {
         let (word, bitmap) = slice.get(layout, layout.entry_in_slice(at));
         let inside = layout.in_cluster(at);
         match layout.decode(word) {
-            Entry::Data { host, copied: true } if !layout.extended => Target::InPlace(host + inside),
+            Entry::Data { host, copied: true } if !layout.extended => {
+                Target::InPlace(host + inside)
+            }
             Entry::Data { host, copied: true } => {
                 let (from, to) = touched(layout.subcluster_bits(), inside, inside + (end - at));
                 if (from..to).all(|n| bitmap.get(n) == Subcluster::Allocated) {
@@ -97,12 +104,16 @@ impl Qcow2 {
                     Target::Reuse(host)
                 }
             }
-            Entry::Zero { host, copied: true } if host != 0 || layout.data_file => Target::Reuse(host),
+            Entry::Zero { host, copied: true } if host != 0 || layout.data_file => {
+                Target::Reuse(host)
+            }
             Entry::Packed { .. } => Target::New { whole: true },
             Entry::Data { .. } => Target::New {
                 whole: !layout.extended || bitmap.any_allocated(),
             },
-            _ => Target::New { whole: !layout.extended },
+            _ => Target::New {
+                whole: !layout.extended,
+            },
         }
     }
 
@@ -125,7 +136,9 @@ impl Qcow2 {
         }
         let cluster_end = self.layout.start_of_cluster(offset) + self.layout.cluster_size();
         match self.target(&slice, offset, cluster_end.min(offset + len)) {
-            Target::InPlace(host) => Ok(self.placement(offset, len.min(cluster_end - offset), host)),
+            Target::InPlace(host) => {
+                Ok(self.placement(offset, len.min(cluster_end - offset), host))
+            }
             Target::Reuse(host) => {
                 let len = len.min(cluster_end - offset);
                 let mut place = self.placement(offset, len, host + self.layout.in_cluster(offset));
@@ -138,14 +151,25 @@ impl Qcow2 {
     }
 
     /// Allocates for as many clusters as want it, in one run.
-    async fn place_new(&self, meta: &mut Meta, slice: &Slice, offset: u64, len: u64) -> io::Result<Placement> {
+    async fn place_new(
+        &self,
+        meta: &mut Meta,
+        slice: &Slice,
+        offset: u64,
+        len: u64,
+    ) -> io::Result<Placement> {
         let cluster = self.layout.cluster_size();
         let start = self.layout.start_of_cluster(offset);
         let limit = (offset + len).min(self.layout.slice_guest(slice.number + 1));
         let mut end = (start + cluster).min(limit);
         while end < limit
-            && matches!(self.target(slice, end, (end + cluster).min(limit)), Target::New { .. })
-            && !self.layout.is_malformed(slice.get(self.layout, self.layout.entry_in_slice(end)).0)
+            && matches!(
+                self.target(slice, end, (end + cluster).min(limit)),
+                Target::New { .. }
+            )
+            && !self
+                .layout
+                .is_malformed(slice.get(self.layout, self.layout.entry_in_slice(end)).0)
         {
             end = (end + cluster).min(limit);
         }
@@ -153,7 +177,9 @@ impl Qcow2 {
             (start, end)
         } else {
             let count = (end - start).div_ceil(cluster);
-            let (first, got) = self.allocate(meta, count, Want::Part).await?;
+            let (first, got) = self
+                .allocate(meta, count, Want::Part, "data cluster")
+                .await?;
             (first * cluster, end.min(start + got * cluster))
         };
         let mut place = self.placement(offset, end - offset, host + (offset - start));
@@ -177,7 +203,13 @@ impl Qcow2 {
 
     /// How far the content around one end of a write has to be there: to the cluster's end, or to the subcluster's.
     /// A subcluster that is there already in a cluster that stays needs nothing.
-    fn boundary(&self, slice: &Slice, inside: u64, at: u64, round: impl Fn(u64, u64) -> u64) -> u64 {
+    fn boundary(
+        &self,
+        slice: &Slice,
+        inside: u64,
+        at: u64,
+        round: impl Fn(u64, u64) -> u64,
+    ) -> u64 {
         let layout = self.layout;
         let (_, bitmap) = slice.get(layout, layout.entry_in_slice(inside));
         let subcluster = 1 << layout.subcluster_bits();
@@ -214,7 +246,10 @@ impl Qcow2 {
         let meta = &mut *meta;
         let layout = self.layout;
         let slice = self.writable_slice(meta, place.guest).await?;
-        let (low, high) = (place.guest - place.cow_head, place.guest + place.len + place.cow_tail);
+        let (low, high) = (
+            place.guest - place.cow_head,
+            place.guest + place.len + place.cow_tail,
+        );
         let mut at = low;
         while at < high {
             let next = (layout.start_of_cluster(at) + layout.cluster_size()).min(high);
@@ -224,7 +259,11 @@ impl Qcow2 {
             let same = self.let_go(meta, old, Some(host));
             let bitmap = if layout.extended {
                 let shared = !same && bitmap.any_allocated();
-                let keep = if shared || matches!(layout.decode(old), Entry::Packed { .. }) { Bitmap::FULL } else { bitmap };
+                let keep = if shared || matches!(layout.decode(old), Entry::Packed { .. }) {
+                    Bitmap::FULL
+                } else {
+                    bitmap
+                };
                 let inside = layout.in_cluster(at);
                 let (from, to) = touched(layout.subcluster_bits(), inside, inside + (next - at));
                 keep.with_allocated(from, to)
@@ -242,7 +281,9 @@ impl Qcow2 {
     pub(super) fn let_go(&self, meta: &mut Meta, old: u64, kept: Option<u64>) -> bool {
         let bits = self.layout.cluster_bits;
         match self.layout.decode(old) {
-            Entry::Data { host, .. } | Entry::Zero { host, .. } if host != 0 || self.layout.data_file => {
+            Entry::Data { host, .. } | Entry::Zero { host, .. }
+                if host != 0 || self.layout.data_file =>
+            {
                 if kept == Some(host) {
                     return true;
                 }
@@ -301,14 +342,15 @@ impl Qcow2 {
         let open = meta.packed_end;
         let room = open.next_multiple_of(cluster) - open;
         let most = super::refcount::max(meta.refcounts.order);
-        let shared = open != 0
-            && room > 0
-            && meta.refcounts.get(&self.file, open >> bits).await? < most;
+        let shared =
+            open != 0 && room > 0 && meta.refcounts.get(&self.file, open >> bits).await? < most;
         let offset = if shared && len <= room {
             meta.refcounts.add(&self.file, open >> bits, 1).await?;
             open
         } else {
-            let (first, _) = self.allocate(meta, 1, Want::Whole).await?;
+            let (first, _) = self
+                .allocate(meta, 1, Want::Whole, "compressed cluster")
+                .await?;
             if shared && first << bits == open + room {
                 meta.refcounts.add(&self.file, open >> bits, 1).await?;
                 open
@@ -362,7 +404,10 @@ impl Qcow2 {
             return Ok(Slice::absent(number));
         }
         if layout.in_cluster(table) != 0 {
-            let what = format!("L2 table offset {table:#x} unaligned (L1 index: {index:#x})");
+            let what = format!(
+                "L2 table offset {table:#x} unaligned (L1 index: {})",
+                hex(index as u64)
+            );
             self.corrupt(meta, &what).await;
             return Err(errno(EIO));
         }
@@ -385,13 +430,20 @@ impl Qcow2 {
             };
             let overlaps = !self.layout.data_file
                 && host != 0
-                && meta.occupied.name(host >> self.layout.cluster_bits).is_some();
+                && meta
+                    .occupied
+                    .name(host >> self.layout.cluster_bits)
+                    .is_some();
             self.layout.is_malformed(word) || overlaps
         })
     }
 
     /// The slice that maps `guest`, in an L2 table that is ours alone.
-    pub(super) async fn writable_slice(&self, meta: &mut Meta, guest: u64) -> io::Result<Arc<Slice>> {
+    pub(super) async fn writable_slice(
+        &self,
+        meta: &mut Meta,
+        guest: u64,
+    ) -> io::Result<Arc<Slice>> {
         let layout = self.layout;
         let index = layout.l1_index(guest);
         let entry = meta.l1.get(index).copied().ok_or_else(|| errno(EIO))?;
@@ -407,15 +459,23 @@ impl Qcow2 {
         let old = Self::l2_table(meta.l1[index]);
         let slices = layout.cluster_size() / layout.slice_bytes;
         let first = index as u64 * slices;
-        if meta.dirty_slices.range(first..first + slices).next().is_some() {
+        if meta
+            .dirty_slices
+            .range(first..first + slices)
+            .next()
+            .is_some()
+        {
             self.write_out_locked(meta).await?;
         }
         if layout.in_cluster(old) != 0 {
-            let what = format!("L2 table offset {old:#x} unaligned (L1 index: {index:#x})");
+            let what = format!(
+                "L2 table offset {old:#x} unaligned (L1 index: {})",
+                hex(index as u64)
+            );
             self.corrupt(meta, &what).await;
             return Err(errno(EIO));
         }
-        let (cluster, _) = self.allocate(meta, 1, Want::Whole).await?;
+        let (cluster, _) = self.allocate(meta, 1, Want::Whole, "L2 table").await?;
         let host = cluster << bits;
         if let Err(error) = self.fill_table(host, old).await {
             self.free_now(meta, cluster, 1).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use block_core::WriteFlags;
 
+use super::header::incompatible;
 use super::refcount::contiguous;
 use super::slices::Slice;
 use super::{Meta, Qcow2};
@@ -12,6 +13,11 @@ use super::{Meta, Qcow2};
 /// Slices and frees that may wait in memory.
 const MAX_DIRTY_BYTES: u64 = 16 << 20;
 const MAX_PENDING: usize = 64 << 10;
+
+/// A table as stored.
+pub(super) fn words(table: &[u64]) -> Vec<u8> {
+    table.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
 
 impl Qcow2 {
     /// Whether there is anything that the file does not have.
@@ -39,9 +45,14 @@ impl Qcow2 {
 
     /// One round: refcounts, mappings, frees. The frees dirty refcounts again.
     pub(super) async fn write_out_locked(&self, meta: &mut Meta) -> io::Result<()> {
-        let mapping = !meta.dirty_slices.is_empty() || !meta.dirty_l1.is_empty();
         meta.refcounts.write_out(&self.file).await?;
-        if mapping {
+        self.write_mapping(meta).await
+    }
+
+    /// The mapping without the refcounts that it needs: enough when the image is marked dirty, so that whoever opens
+    /// it after a crash counts anew.
+    async fn write_mapping(&self, meta: &mut Meta) -> io::Result<()> {
+        if !meta.dirty_slices.is_empty() || !meta.dirty_l1.is_empty() {
             self.file.flush().await?;
             if self.layout.data_file {
                 self.data.flush().await?;
@@ -71,7 +82,9 @@ impl Qcow2 {
             for slice in &slices[at..at + run] {
                 slice.encode(&mut bytes);
             }
-            self.file.write(places[at].0, &bytes, WriteFlags::default()).await?;
+            self.file
+                .write(places[at].0, &bytes, WriteFlags::default())
+                .await?;
             at += run;
         }
         meta.dirty_slices.clear();
@@ -84,9 +97,11 @@ impl Qcow2 {
         sectors.dedup();
         for sector in sectors {
             let entries = &meta.l1[sector * 64..meta.l1.len().min(sector * 64 + 64)];
-            let bytes: Vec<u8> = entries.iter().flat_map(|e| e.to_be_bytes()).collect();
+            let bytes = words(entries);
             let offset = meta.header.l1_offset + sector as u64 * 512;
-            self.file.write(offset, &bytes, WriteFlags::default()).await?;
+            self.file
+                .write(offset, &bytes, WriteFlags::default())
+                .await?;
         }
         meta.dirty_l1.clear();
         Ok(())
@@ -111,7 +126,10 @@ impl Qcow2 {
         }
         let mut at = first;
         while at < first + count {
-            let free = meta.refcounts.free_run(&self.file, at, first + count - at).await?;
+            let free = meta
+                .refcounts
+                .free_run(&self.file, at, first + count - at)
+                .await?;
             if free > 0 {
                 let bits = self.layout.cluster_bits;
                 self.file.discard(at << bits, free << bits).await?;
@@ -124,7 +142,9 @@ impl Qcow2 {
     pub(super) async fn flush_all(&self) -> io::Result<()> {
         if !self.read_only() && self.serving() {
             let mut meta = self.meta.lock().await;
-            if self.has_changes(&meta) {
+            if meta.header.incompatible & incompatible::DIRTY != 0 {
+                self.write_mapping(&mut meta).await?;
+            } else if self.has_changes(&meta) {
                 self.write_out_locked(&mut meta).await?;
             }
         }

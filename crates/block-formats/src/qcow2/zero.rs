@@ -20,11 +20,18 @@ enum Goal {
     ZeroAndFree,
     /// As discarded: zero if something was there.
     Discard,
+    /// Not mapped any more.
+    Drop,
 }
 
 impl Qcow2 {
     /// [`block_core::Format::zero`].
-    pub(super) async fn zero_clusters(&self, offset: u64, len: u64, may_unmap: bool) -> io::Result<()> {
+    pub(super) async fn zero_clusters(
+        &self,
+        offset: u64,
+        len: u64,
+        may_unmap: bool,
+    ) -> io::Result<()> {
         let mut meta = self.meta.lock().await;
         let meta = &mut *meta;
         self.begin_write(meta, offset, len).await?;
@@ -32,7 +39,11 @@ impl Qcow2 {
             return Err(errno(ENOTSUP));
         }
         let unmap = may_unmap && !self.is_raw_data(meta);
-        let goal = if unmap || self.layout.version < 3 { Goal::ZeroAndFree } else { Goal::Zero };
+        let goal = if unmap || self.layout.version < 3 {
+            Goal::ZeroAndFree
+        } else {
+            Goal::Zero
+        };
         self.change_range(meta, offset, len, goal).await?;
         if self.is_raw_data(meta) {
             let flags = ZeroFlags {
@@ -55,11 +66,23 @@ impl Qcow2 {
         self.change_range(meta, offset, len, Goal::Discard).await
     }
 
-    fn is_raw_data(&self, meta: &Meta) -> bool {
-        self.layout.data_file && meta.header.autoclear & super::header::autoclear::RAW_DATA_FILE != 0
+    /// Lets all clusters of a range go, whatever shows in their place after.
+    pub(super) async fn drop_range(&self, meta: &mut Meta, from: u64, to: u64) -> io::Result<()> {
+        self.change_range(meta, from, to - from, Goal::Drop).await
     }
 
-    async fn change_range(&self, meta: &mut Meta, offset: u64, len: u64, goal: Goal) -> io::Result<()> {
+    fn is_raw_data(&self, meta: &Meta) -> bool {
+        self.layout.data_file
+            && meta.header.autoclear & super::header::autoclear::RAW_DATA_FILE != 0
+    }
+
+    async fn change_range(
+        &self,
+        meta: &mut Meta,
+        offset: u64,
+        len: u64,
+        goal: Goal,
+    ) -> io::Result<()> {
         let layout = self.layout;
         let mut at = offset;
         let end = offset + len;
@@ -76,7 +99,11 @@ impl Qcow2 {
             while at < slice_end {
                 let next = (layout.start_of_cluster(at) + layout.cluster_size()).min(slice_end);
                 // The last cluster counts as whole when the disk ends in it.
-                let to = if next == self.size() { next.next_multiple_of(layout.cluster_size()) } else { next };
+                let to = if next == self.size() {
+                    next.next_multiple_of(layout.cluster_size())
+                } else {
+                    next
+                };
                 self.change_one(meta, &slice, at, to, goal).await?;
                 at = next;
             }
@@ -88,13 +115,25 @@ impl Qcow2 {
     /// Where nothing is mapped and that is as good, the whole table is passed by.
     fn skip_absent(&self, meta: &Meta, at: u64, goal: Goal) -> Option<u64> {
         let index = self.layout.l1_index(at);
-        let absent = meta.l1.get(index).is_none_or(|entry| entry & OFFSET_MASK == 0);
-        let harmless = goal == Goal::Discard && meta.header.backing.is_none();
-        (absent && (harmless || self.layout.version < 3)).then(|| (index as u64 + 1) * self.layout.l2_coverage())
+        let absent = meta
+            .l1
+            .get(index)
+            .is_none_or(|entry| entry & OFFSET_MASK == 0);
+        let harmless =
+            goal == Goal::Drop || (goal == Goal::Discard && meta.header.backing.is_none());
+        (absent && (harmless || self.layout.version < 3))
+            .then(|| (index as u64 + 1) * self.layout.l2_coverage())
     }
 
     /// `[at, to)` lies in one cluster.
-    async fn change_one(&self, meta: &mut Meta, slice: &Arc<Slice>, at: u64, to: u64, goal: Goal) -> io::Result<()> {
+    async fn change_one(
+        &self,
+        meta: &mut Meta,
+        slice: &Arc<Slice>,
+        at: u64,
+        to: u64,
+        goal: Goal,
+    ) -> io::Result<()> {
         let layout = self.layout;
         let index = layout.entry_in_slice(at);
         let (word, bitmap) = slice.get(layout, index);
@@ -112,21 +151,38 @@ impl Qcow2 {
             return Ok(());
         }
         let kept = match entry {
-            Entry::Data { host, copied: true } | Entry::Zero { host, copied: true } if goal == Goal::Zero => Some(host),
+            Entry::Data { host, copied: true } | Entry::Zero { host, copied: true }
+                if goal == Goal::Zero =>
+            {
+                Some(host)
+            }
             _ => None,
         };
         self.let_go(meta, word, kept);
         let place = kept.map_or(0, |host| host | COPIED);
-        match (layout.extended, layout.version) {
-            (true, _) => slice.set(layout, index, place, Bitmap::default().with_zero(0, SUBCLUSTERS)),
-            (false, 3..) => slice.set(layout, index, place | ZERO, Bitmap::default()),
-            _ => slice.set(layout, index, 0, Bitmap::default()),
+        match (goal, layout.extended, layout.version) {
+            (Goal::Drop, ..) | (_, false, ..3) => slice.set(layout, index, 0, Bitmap::default()),
+            (_, true, _) => {
+                slice.set(
+                    layout,
+                    index,
+                    place,
+                    Bitmap::default().with_zero(0, SUBCLUSTERS),
+                );
+            }
+            _ => slice.set(layout, index, place | ZERO, Bitmap::default()),
         }
         Ok(())
     }
 
     /// Some subclusters of a cluster.
-    fn change_part(&self, slice: &Slice, index: usize, part: (u64, u64), entry: Entry) -> io::Result<()> {
+    fn change_part(
+        &self,
+        slice: &Slice,
+        index: usize,
+        part: (u64, u64),
+        entry: Entry,
+    ) -> io::Result<()> {
         if !self.layout.extended || matches!(entry, Entry::Packed { .. }) {
             return Err(errno(ENOTSUP));
         }
