@@ -29,6 +29,9 @@ mod write;
 mod write_out;
 mod zero;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
