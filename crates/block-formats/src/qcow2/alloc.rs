@@ -181,8 +181,13 @@ impl Qcow2 {
         Ok(())
     }
 
-    /// Gives clusters back that nothing has ever pointed to.
+    /// Gives clusters back that nothing in the file points to.
     pub(super) async fn free_now(&self, meta: &mut Meta, first: u64, count: u64) -> io::Result<()> {
+        let open = meta.packed_end >> self.layout.cluster_bits;
+        if (first..first + count).contains(&open) {
+            // Whoever gets this cluster next does not share it with packed ones.
+            meta.packed_end = 0;
+        }
         meta.refcounts.subtract(&self.file, first, count).await
     }
 

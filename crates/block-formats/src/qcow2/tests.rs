@@ -147,7 +147,6 @@ async fn apply(disk: &Root, model: &mut Vec<u8>, op: &Op, cluster: u64) -> Resul
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn content_is_that_of_a_flat_file(shape in shape(), ops in prop::collection::vec(op(), 1..40)) {
