@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::shell::{cargo, run};
-use crate::{test, tidy};
+use crate::{fuzz_smoke, test, tidy};
 
 /// A step by name.
 struct Step {
@@ -29,6 +29,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "doc",
         run: doc,
+    },
+    Step {
+        name: "fuzz",
+        run: || fuzz_smoke::smoke(&["3".to_owned()]),
     },
     Step {
         name: "test",

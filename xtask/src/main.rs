@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod fuzz_smoke;
 mod packages;
 mod shell;
 mod soak;
@@ -36,6 +37,11 @@ const TASKS: &[Task] = &[
         name: "demo",
         help: "the main job on real data, proved step by step",
         run: |_| demo::demo(),
+    },
+    Task {
+        name: "fuzz-smoke",
+        help: "[SECONDS [TARGET...]]: replays corpora, runs each fuzz target briefly",
+        run: fuzz_smoke::smoke,
     },
     Task {
         name: "soak",

@@ -1,0 +1,65 @@
+//! Fuzz targets: plain functions over bytes, used by the fuzzer (`cargo fuzz run TARGET`, nightly) and by the
+//! smoke run on stable (`cargo xtask fuzz-smoke`). A target panics when something is wrong, and only then.
+#![forbid(unsafe_code)]
+
+pub mod image;
+pub mod mutate;
+mod text;
+
+/// One target.
+pub struct Target {
+    /// Its name, also of its corpus folder.
+    pub name: &'static str,
+    /// The work.
+    pub run: fn(&[u8]),
+    /// Inputs to start from, made by code.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "header",
+        run: image::header,
+        seeds: image::header_seeds,
+    },
+    Target {
+        name: "tables",
+        run: image::tables,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "snapshots",
+        run: image::snapshots,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "bitmaps",
+        run: image::bitmaps,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "extensions",
+        run: image::extensions,
+        seeds: image::header_seeds,
+    },
+    Target {
+        name: "options",
+        run: text::options,
+        seeds: text::option_seeds,
+    },
+    Target {
+        name: "json",
+        run: text::json,
+        seeds: text::json_seeds,
+    },
+];
+
+/// Runs a target by name.
+///
+/// # Panics
+/// When there is none, or when it finds something.
+pub fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|t| t.name == name);
+    (target.expect("the name is in the list").run)(data);
+}
