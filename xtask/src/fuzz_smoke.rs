@@ -23,7 +23,9 @@ pub(crate) fn smoke(words: &[String]) -> Result<()> {
         .split_first()
         .map_or(("5", &[][..]), |(first, rest)| (first.as_str(), rest));
     let mut smoke = Command::new("prlimit");
-    smoke.args([ADDRESS_SPACE, "--"]).arg(target.join("release/smoke"));
+    smoke
+        .args([ADDRESS_SPACE, "--"])
+        .arg(target.join("release/smoke"));
     smoke.arg(fuzz.join("corpus")).arg(target.join("artifacts"));
     run(smoke.arg(seconds).args(targets).env("RUST_BACKTRACE", "1"))
 }

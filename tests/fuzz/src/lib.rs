@@ -41,7 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "extensions",
         run: image::extensions,
-        seeds: image::header_seeds,
+        seeds: image::extension_seeds,
     },
     Target {
         name: "options",

@@ -54,7 +54,11 @@ fn main() -> ExitCode {
         }
     }
     let peak = peak_kib();
-    println!("fuzz-smoke: peak memory {} MiB, {} failed", peak >> 10, smoke.failed);
+    println!(
+        "fuzz-smoke: peak memory {} MiB, {} failed",
+        peak >> 10,
+        smoke.failed
+    );
     if smoke.failed > 0 || peak > MEMORY_KIB {
         return ExitCode::FAILURE;
     }
@@ -64,7 +68,8 @@ fn main() -> ExitCode {
 impl Smoke {
     /// Ends the process, with the input saved, when one takes too long.
     fn watch(&self) {
-        let (current, clock, artifacts) = (self.current.clone(), self.clock, self.artifacts.clone());
+        let (current, clock, artifacts) =
+            (self.current.clone(), self.clock, self.artifacts.clone());
         std::thread::spawn(move || {
             loop {
                 std::thread::sleep(Duration::from_millis(100));
@@ -73,7 +78,10 @@ impl Smoke {
                 if started != 0 && now.saturating_sub(started) > ms(WATCHDOG) {
                     let (name, input) = current.input.lock().map(|i| i.clone()).unwrap_or_default();
                     let path = save(&artifacts, &name, &input);
-                    eprintln!("{name}: longer than {WATCHDOG:?}, input in {}", path.display());
+                    eprintln!(
+                        "{name}: longer than {WATCHDOG:?}, input in {}",
+                        path.display()
+                    );
                     std::process::exit(2);
                 }
             }
@@ -136,5 +144,6 @@ fn save(artifacts: &Path, target: &str, input: &[u8]) -> PathBuf {
 fn peak_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|l| l.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
