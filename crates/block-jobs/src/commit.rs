@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use block_core::{Preallocation, Root};
+use block_core::{Node, Preallocation, Root};
 use qapi::Error;
 
 use crate::convert::{ConvertError, ConvertOptions, Source, Zeroes, convert};
@@ -23,7 +23,7 @@ pub struct CommitOptions {
 }
 
 /// Writes everything that `top` and the layers between hold above `base` into `base`, a writable hold on one of
-/// the layers below `top`; a base that is too short grows first. The base is on stable storage before the top is
+/// the layers below `top`, which is `layer` in the top's own chain; a base that is too short grows first. The base is on stable storage before the top is
 /// emptied, so a crash at any point leaves the top's content readable through the top.
 ///
 /// # Errors
@@ -31,6 +31,7 @@ pub struct CommitOptions {
 pub async fn commit(
     top: Arc<Root>,
     base: Arc<Root>,
+    layer: Arc<Node>,
     options: CommitOptions,
     watch: Arc<dyn Watch>,
 ) -> qapi::Result<()> {
@@ -51,7 +52,7 @@ pub async fn commit(
         root: Arc::clone(&top),
         from: 0,
         len,
-        base: Some(base.node()),
+        base: Some(layer),
     };
     let how = ConvertOptions {
         zeroes: Zeroes::AsTold,

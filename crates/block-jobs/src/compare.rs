@@ -293,7 +293,7 @@ impl Plan {
             read: [false, false],
         };
         let mut seen = [None, None];
-        for image in 0..2 {
+        for (image, seen) in seen.iter_mut().enumerate() {
             let Some(left) = self.lengths[image].checked_sub(at).filter(|l| *l > 0) else {
                 continue;
             };
@@ -303,7 +303,7 @@ impl Plan {
                 .map_err(|error| (at, Err(CompareError::Status { image, error })))?;
             known.end = known.end.min(at + status.len);
             known.read[image] = !status.zero;
-            seen[image] = Some((
+            *seen = Some((
                 status.allocated,
                 status.data,
                 status.zero,

@@ -16,5 +16,6 @@ pub use block_core::{
 pub use block_jobs as jobs;
 
 pub use create::{CreateSpec, create, create_options, protocol_of, read_options};
+pub use name::beside;
 pub use open::{Flags, Layer, Session};
 pub use registry::{find_format, find_protocol, format_names, is_format, looks_like_format};

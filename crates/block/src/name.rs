@@ -65,7 +65,7 @@ fn is_device(path: &str) -> bool {
 }
 
 /// `name` as an image called `image` means it: relative to the image's folder.
-pub(crate) fn beside(image: &str, name: &str) -> String {
+pub fn beside(image: &str, name: &str) -> String {
     if name.starts_with('/') || has_protocol(name) {
         return name.to_owned();
     }

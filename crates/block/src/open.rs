@@ -34,6 +34,8 @@ pub struct Flags {
     pub force_share: bool,
     /// Without backing files.
     pub no_backing: bool,
+    /// Others may write to the backing files meanwhile: the caller itself will.
+    pub share_backing: bool,
     /// Only to look: the image may be damaged.
     pub check_only: bool,
     /// Do not open what the image names beside its backing file.
@@ -315,6 +317,7 @@ impl Session {
         let below = Flags {
             writable: false,
             check_only: false,
+            force_share: flags.force_share || flags.share_backing,
             ..flags
         };
         if flags.no_backing {

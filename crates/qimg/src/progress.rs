@@ -6,7 +6,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use block::jobs::Watch;
 use clap::{Arg, ArgMatches};
@@ -122,13 +122,13 @@ impl Meter {
 
     /// The start: 0 percent.
     pub(crate) fn start(&self) {
-        self.show(0, 1);
+        self.show(0, u64::MAX);
     }
 
     /// The end of what went well: 100 percent.
-    pub(crate) fn finish(&self) {
-        self.show(1, 1);
-        self.end();
+    pub(crate) fn full(&self) {
+        let total = self.lock().total.max(1);
+        self.show(total, total);
     }
 
     /// The end, wherever it got to: the cursor stands in a new line.
@@ -140,13 +140,17 @@ impl Meter {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell_once(&self) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         eprintln!("    ({:3.2}/100%)", state.percent());
     }
 
     fn show(&self, done: u64, total: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         // Workers report as they finish, so an earlier piece may come later.
         if total == state.total && done < state.done {
             return;

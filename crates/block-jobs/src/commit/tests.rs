@@ -29,7 +29,8 @@ fn run(top: &Disk, base: &Disk, empty_top: bool) -> qapi::Result<()> {
         workers: 2,
         count_first: true,
     };
-    block_on(commit(top, base, options, Arc::new(Told::default())))
+    let layer = base.node();
+    block_on(commit(top, base, layer, options, Arc::new(Told::default())))
 }
 
 fn chain() -> [Disk; 3] {

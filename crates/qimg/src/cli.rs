@@ -1,0 +1,314 @@
+//! Command lines as getopt reads them: the top level, options of commands, and how failures are told.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use block::{CacheMode, Flags, Layer, Root, Session};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, ColorChoice};
+use qapi::{Error, report};
+
+use crate::cmd::{COMMANDS, Command};
+use crate::{VERSION, prog_name};
+
+/// Why a command did not do what was asked.
+pub(crate) enum Failure {
+    /// Told as it is; exit code 1.
+    Error(Error),
+    /// A wrong command line: a pointer to the help follows.
+    Usage(String),
+    /// Everything was told already.
+    Told(u8),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Exit code of a command that could do its work.
+pub(crate) type Outcome = Result<u8, Failure>;
+
+/// What the words before the command say.
+pub(crate) enum Top {
+    /// Nothing more to do.
+    Done(ExitCode),
+    /// A command with its words.
+    Run(&'static Command, Vec<String>),
+}
+
+/// Reads the words before the command.
+pub(crate) fn top_level(args: &[String]) -> Top {
+    let mut rest = args.iter();
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "-h" | "--help" => {
+                print_help();
+                return Top::Done(ExitCode::SUCCESS);
+            }
+            "-V" | "--version" => {
+                print_version();
+                return Top::Done(ExitCode::SUCCESS);
+            }
+            // Accepted: there are no trace points to choose from yet.
+            "-T" | "--trace" => {
+                rest.next();
+            }
+            name => {
+                return match COMMANDS.iter().find(|c| c.name == name) {
+                    Some(command) => Top::Run(command, rest.cloned().collect()),
+                    None => wrong_top(&format!("Command not found: {name}")),
+                };
+            }
+        }
+    }
+    wrong_top("Not enough arguments")
+}
+
+fn wrong_top(message: &str) -> Top {
+    let prog = prog_name();
+    eprintln!("{prog}: {message}\nTry '{prog} --help' for more info");
+    Top::Done(ExitCode::FAILURE)
+}
+
+fn print_version() {
+    println!("{} version {VERSION}", prog_name());
+}
+
+fn print_help() {
+    print_version();
+    println!("QEMU disk image utility.  Usage:\n");
+    println!("  {} [standard options] COMMAND [--help | command options]\n", prog_name());
+    println!("Standard options:");
+    println!("  -h, --help\n     display this help and exit");
+    println!("  -V, --version\n     display version info and exit");
+    println!("  -T,--trace TRACE\n     specify tracing options\n");
+    println!("Recognized commands (run qemu-img COMMAND --help for command-specific help):\n");
+    for command in COMMANDS {
+        println!("  {:<10} {}", command.name, command.about);
+    }
+    println!("\nSupported image formats:\n  {}", block::format_names().join(" "));
+}
+
+/// Runs a command to its exit code.
+pub(crate) fn run(command: &'static Command, args: Vec<String>) -> ExitCode {
+    let matches = match parse(command, args) {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
+    let outcome = match reactor::run((command.run)(matches)) {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Error::from_io("Could not start", &error).into()),
+    };
+    match outcome {
+        Ok(code) | Err(Failure::Told(code)) => ExitCode::from(code),
+        Err(Failure::Error(error)) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+        Err(Failure::Usage(message)) => {
+            let prog = prog_name();
+            eprintln!("{prog}: {message}");
+            try_help(command.name);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_help(command: &str) {
+    eprintln!("Try '{} {command} --help' for more info", prog_name());
+}
+
+/// The clap command of one of ours.
+pub(crate) fn clap_command(command: &Command) -> clap::Command {
+    let base = clap::Command::new(command.name)
+        .about(command.about)
+        .color(ColorChoice::Never)
+        .infer_long_args(true)
+        .args_override_self(true)
+        .arg(
+            Arg::new("allow-path")
+                .long("allow-path")
+                .value_name("DIR")
+                .action(ArgAction::Append)
+                .help("let names inside images reach what is beneath DIR"),
+        );
+    (command.args)(base).mut_args(|arg| {
+        let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+        if takes_value && !arg.is_positional() && arg.get_num_args().is_none() {
+            arg.allow_hyphen_values(true)
+        } else {
+            arg
+        }
+    })
+}
+
+fn parse(command: &Command, args: Vec<String>) -> Result<ArgMatches, ExitCode> {
+    let prog = prog_name();
+    let called = std::iter::once(format!("{prog} {}", command.name)).chain(args);
+    clap_command(command)
+        .bin_name(format!("{prog} {}", command.name))
+        .try_get_matches_from(called)
+        .map_err(|error| {
+            if error.kind() == ErrorKind::DisplayHelp {
+                print!("{error}");
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("{prog} {}: {}", command.name, getopt_words(&error));
+            try_help(command.name);
+            ExitCode::FAILURE
+        })
+}
+
+/// What getopt says of a wrong option.
+fn getopt_words(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let arg = text(ContextKind::InvalidArg).unwrap_or_default();
+    match error.kind() {
+        ErrorKind::UnknownArgument => match arg.strip_prefix("--") {
+            Some(_) => format!("unrecognized option '{arg}'"),
+            None => format!("invalid option -- '{}'", arg.trim_start_matches('-')),
+        },
+        ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
+            let typed = arg.split([' ', '=']).next().unwrap_or_default();
+            match typed.strip_prefix("--") {
+                Some(_) => format!("option '{typed}' requires an argument"),
+                None => format!("option requires an argument -- '{}'", typed.trim_start_matches('-')),
+            }
+        }
+        ErrorKind::TooManyValues => {
+            let typed = arg.split([' ', '=']).next().unwrap_or_default();
+            format!("option '{typed}' doesn't allow an argument")
+        }
+        _ => error.to_string().trim().to_owned(),
+    }
+}
+
+/// An option with a value.
+pub(crate) fn value(id: &'static str, short: char, help: &'static str) -> Arg {
+    Arg::new(id).short(short).long(id).help(help)
+}
+
+/// An option without one.
+pub(crate) fn flag(id: &'static str, short: char, help: &'static str) -> Arg {
+    value(id, short, help).action(ArgAction::SetTrue)
+}
+
+/// `--image-opts`
+pub(crate) fn image_opts() -> Arg {
+    Arg::new("image-opts")
+        .long("image-opts")
+        .action(ArgAction::SetTrue)
+        .help("operands are complete image specifications")
+}
+
+/// `--object`
+pub(crate) fn object() -> Arg {
+    Arg::new("object")
+        .long("object")
+        .action(ArgAction::Append)
+        .value_name("OBJDEF")
+        .help("user-creatable object")
+}
+
+/// The operands.
+pub(crate) fn operands(name: &'static str) -> Arg {
+    Arg::new("operands").num_args(0..).value_name(name)
+}
+
+/// A command line that was read.
+pub(crate) struct Args(pub(crate) ArgMatches);
+
+impl Args {
+    /// The value of an option.
+    pub(crate) fn text(&self, id: &str) -> Option<&str> {
+        self.0.get_one::<String>(id).map(String::as_str)
+    }
+
+    /// Whether a flag is there.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.0.get_flag(id)
+    }
+
+    /// All values of an option or operand.
+    pub(crate) fn all(&self, id: &str) -> Vec<String> {
+        self.0
+            .get_many::<String>(id)
+            .map(|values| values.cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// The session for the disks it names.
+    ///
+    /// # Errors
+    /// When it asks for objects.
+    pub(crate) fn session(&self) -> qapi::Result<Session> {
+        if let Some(object) = self.all("object").first() {
+            // GAP: no user-creatable objects (secrets, TLS credentials) yet.
+            let kind = object.split(',').next().unwrap_or_default();
+            return Err(Error::new(format!("invalid object type: {kind}")));
+        }
+        Ok(Session::new(&self.all("allow-path")))
+    }
+
+    /// `-f` and `--image-opts` exclude each other.
+    ///
+    /// # Errors
+    /// When both are there.
+    pub(crate) fn check_format(&self, format: &str) -> qapi::Result<()> {
+        if self.has("image-opts") && self.text(format).is_some() {
+            return Err(Error::new("--image-opts and --format are mutually exclusive"));
+        }
+        Ok(())
+    }
+}
+
+/// Reads a cache mode; `what` begins the refusal.
+///
+/// # Errors
+/// `WHAT: TEXT`
+pub(crate) fn cache(text: Option<&str>, default: CacheMode, what: &str) -> qapi::Result<CacheMode> {
+    match text {
+        None => Ok(default),
+        Some(text) => {
+            CacheMode::parse(text).ok_or_else(|| Error::new(format!("{what}: {text}")))
+        }
+    }
+}
+
+/// Opens a disk that an operand names.
+///
+/// # Errors
+/// `Could not open 'NAME': …`
+pub(crate) async fn open(
+    session: &Session,
+    name: &str,
+    format: Option<&str>,
+    image_opts: bool,
+    flags: Flags,
+) -> qapi::Result<Arc<Root>> {
+    let layer = if image_opts {
+        Layer::Options(name)
+    } else {
+        Layer::Name(name, format)
+    };
+    session
+        .open(layer, flags)
+        .await
+        .map_err(|e| e.prefix(format!("Could not open '{name}': ")))
+}
+
+/// Stores what a disk keeps in memory, at the end of a command that went well.
+///
+/// # Errors
+/// What the formats and files say.
+pub(crate) async fn close(root: &Root) -> qapi::Result<()> {
+    let drained = root.drain().await;
+    let result = root.node().close().await;
+    drop(drained);
+    result
+}

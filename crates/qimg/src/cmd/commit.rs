@@ -1,0 +1,121 @@
+//! `commit`: brings an overlay's content into a backing file.
+
+use std::num::NonZeroU64;
+use std::path::Path;
+use std::sync::Arc;
+
+use block::jobs::{CommitOptions, Watch, commit, layers};
+use block::{CacheMode, Flags, Node};
+use clap::ArgMatches;
+use qapi::Error;
+
+use super::Command;
+use crate::cli::{self, Args, Failure, Outcome, flag, value};
+use crate::number;
+use crate::progress::{self, INTERRUPTED, Meter};
+
+pub(super) const COMMAND: Command = Command {
+    name: "commit",
+    about: "Commit image to its backing file",
+    args,
+    run: |matches| Box::pin(run(matches)),
+};
+
+fn args(command: clap::Command) -> clap::Command {
+    command
+        .arg(value("format", 'f', "specify FILENAME image format explicitly"))
+        .arg(cli::image_opts())
+        .arg(value("cache", 't', "image cache mode (writeback)"))
+        .arg(flag("drop", 'd', "skip emptying FILENAME on completion"))
+        .arg(value("base", 'b', "image in the backing chain to which to commit changes"))
+        .arg(value("rate", 'r', "I/O rate limit"))
+        .arg(flag("quiet", 'q', "quiet operations"))
+        .arg(progress::arg())
+        .arg(cli::object())
+        .arg(cli::operands("FILENAME"))
+}
+
+async fn run(matches: ArgMatches) -> Outcome {
+    let args = Args(matches);
+    let rate = match args.text("rate") {
+        None => None,
+        Some(text) => NonZeroU64::new(number::parse("rate limit", text, number::ANY)?),
+    };
+    let names = args.all("operands");
+    let [name] = names.as_slice() else {
+        return Err(Failure::Usage("Expecting one image file name".to_owned()));
+    };
+    args.check_format("format")?;
+    let quiet = args.has("quiet");
+    let flags = Flags {
+        writable: true,
+        cache: cli::cache(args.text("cache"), CacheMode::Writeback, "Invalid cache option")?,
+        share_backing: true,
+        ..Flags::default()
+    };
+    let session = args.session()?;
+    let (format, image_opts) = (args.text("format"), args.has("image-opts"));
+    let top = cli::open(&session, name, format, image_opts, flags).await?;
+    let layer = base_layer(&top.node(), name, args.text("base"))?;
+    // Held a second time, for writing: the chain itself only reads what is above it.
+    let base = cli::open(
+        &session,
+        layer.filename(),
+        Some(layer.driver()),
+        false,
+        Flags {
+            share_backing: false,
+            ..flags
+        },
+    )
+    .await?;
+    let meter = Meter::new(&args.0, quiet, 1.0)?;
+    meter.start();
+    let options = CommitOptions {
+        empty_top: !args.has("drop") && args.text("base").is_none(),
+        rate,
+        workers: reactor::threads() * 2,
+        count_first: meter.shows(),
+    };
+    let watch: Arc<dyn Watch> = Arc::clone(&meter) as Arc<dyn Watch>;
+    let done = commit(Arc::clone(&top), Arc::clone(&base), layer, options, watch).await;
+    if done.is_ok() {
+        meter.full();
+    }
+    meter.end();
+    let closed = cli::close(&base).await.and(cli::close(&top).await);
+    if let Err(error) = done {
+        if meter.cancelled() {
+            return Err(Failure::Told(INTERRUPTED));
+        }
+        return Err(error.into());
+    }
+    closed?;
+    if !quiet {
+        println!("Image committed.");
+    }
+    Ok(0)
+}
+
+/// The layer to commit into: the next one, or the one called `base`.
+fn base_layer(top: &Arc<Node>, name: &str, base: Option<&str>) -> qapi::Result<Arc<Node>> {
+    let below = layers(top).into_iter().skip(1).collect::<Vec<_>>();
+    match base {
+        None => below
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::new("Image does not have a backing file")),
+        Some(base) => below
+            .into_iter()
+            .find(|layer| is_same_file(layer.filename(), base))
+            .ok_or_else(|| {
+                Error::new(format!("Did not find '{base}' in the backing chain of '{name}'"))
+            }),
+    }
+}
+
+/// Whether two names mean one file.
+pub(super) fn is_same_file(a: &str, b: &str) -> bool {
+    let real = |name: &str| std::fs::canonicalize(Path::new(name)).ok();
+    a == b || real(a).is_some_and(|a| real(b) == Some(a))
+}
