@@ -1,8 +1,8 @@
 //! The entry of the list of formats.
 
-use block_core::{FormatDriver, OpenRequest, Opened, ProbeInput};
+use block_core::{CreateRequest, FormatDriver, OpenRequest, Opened, ProbeInput};
 
-use super::{header, open};
+use super::{create, header, open};
 
 /// qcow2
 pub static DRIVER: FormatDriver = FormatDriver {
@@ -11,8 +11,12 @@ pub static DRIVER: FormatDriver = FormatDriver {
     open: |request: OpenRequest<'_>| -> block_core::BoxFuture<'_, qapi::Result<Opened>> {
         Box::pin(open::open(request))
     },
-    create: None,
-    create_options: &[],
+    create: Some(
+        |request: CreateRequest<'_>| -> block_core::BoxFuture<'_, qapi::Result<()>> {
+            Box::pin(create::create(request))
+        },
+    ),
+    create_options: create::OPTIONS,
     amend_options: &[],
     measure: None,
     supports_backing: true,

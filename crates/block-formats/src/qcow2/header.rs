@@ -23,6 +23,9 @@ pub(crate) const MAX_L1_BYTES: u64 = 32 << 20;
 /// Longest refcount table in bytes.
 pub(crate) const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
 
+/// Bytes left in the first cluster with which feature names are written.
+const ROOM_FOR_NAMES: usize = 4096;
+
 const EINVAL: i32 = 22;
 const ENOTSUP: i32 = 95;
 const EFBIG: i32 = 27;
@@ -353,7 +356,8 @@ impl Header {
                 push_extension(&mut out, kind, data);
             }
         }
-        if self.version >= 3 {
+        // Small clusters have better use for the room.
+        if self.version >= 3 && out.len() + ROOM_FOR_NAMES <= 1 << self.cluster_bits {
             push_extension(&mut out, extension::FEATURE_NAMES, &feature_names());
         }
         let early = [

@@ -15,6 +15,7 @@
 
 mod alloc;
 mod codec;
+mod create;
 mod driver;
 mod header;
 mod layout;

@@ -47,7 +47,7 @@ const OVERLAP_KINDS: [&str; 9] = [
 ];
 
 impl Options {
-    fn take(options: &mut Dict, header: &Header) -> Result<Self> {
+    pub(super) fn take(options: &mut Dict, header: &Header) -> Result<Self> {
         let lazy = opts::take_bool(options, "lazy-refcounts")?;
         if lazy == Some(true) && header.version < 3 {
             return Err(invalid(
@@ -240,7 +240,8 @@ pub(super) async fn read_words(file: &Edge, offset: u64, count: usize) -> io::Re
     Ok(words.map(u64::from_be_bytes).collect())
 }
 
-async fn build(
+/// An open image over its children.
+pub(super) async fn build(
     file: Arc<Edge>,
     (data_slot, data): (Slot, Arc<Edge>),
     header: Header,

@@ -207,10 +207,12 @@ impl Qcow2 {
         let mut l1 = meta.l1.clone();
         l1.resize(entries, 0);
         meta.refcounts.write_out(&self.file).await?;
-        let mut bytes = words(&l1);
-        bytes.resize(usize::try_from(count << bits).map_err(|_| errno(EFBIG))?, 0);
         self.file
-            .write(first << bits, &bytes, block_core::WriteFlags::default())
+            .write(
+                first << bits,
+                &words(&l1),
+                block_core::WriteFlags::default(),
+            )
             .await?;
         self.file.flush().await?;
         let old = (meta.header.l1_offset, u64::from(meta.header.l1_size) * 8);
@@ -237,8 +239,8 @@ impl Qcow2 {
         let cluster = self.cluster_size();
         let from = self.layout.start_of_cluster(from);
         let mut at = from;
-        // Tables first, so that new data lies in one piece behind them.
-        while at < to {
+        // Tables first, so that new data lies in one piece behind them, except where data stays a hole.
+        while at < to && mode != Preallocation::Metadata {
             self.writable_slice(meta, at).await.map_err(failed())?;
             at = (at / self.layout.l2_coverage() + 1) * self.layout.l2_coverage();
         }
