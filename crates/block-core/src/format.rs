@@ -137,6 +137,8 @@ pub struct FormatInfo {
     pub corrupt: bool,
     /// Offset of the area for VM state, if there is one.
     pub vm_state_offset: Option<u64>,
+    /// The backing file the image names.
+    pub backing: Option<BackingLink>,
     /// `format-specific`: the `data` record; `None` when the format has none.
     pub specific: Option<Dict>,
 }

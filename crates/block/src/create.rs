@@ -1,8 +1,11 @@
 //! Makes images.
 
-use block_core::{CreateRequest, ProtocolDriver};
+use std::sync::PoisonError;
+
+use block_core::{CreateRequest, FormatDriver, ProtocolDriver};
 use qapi::{Dict, Error, OptionDesc, opts};
 
+use crate::gate::ImageGate;
 use crate::name::{self, Named};
 use crate::open::{Flags, Session};
 use crate::registry::{find_format, find_protocol};
@@ -104,8 +107,14 @@ pub async fn create(session: &Session, spec: CreateSpec<'_>) -> qapi::Result<()>
     if spec.format == "raw" {
         return block_formats::raw::create(request).await;
     }
-    if let Some(create) = find_format(spec.format).and_then(|d| d.create) {
-        return create(request).await;
+    if let Some(driver) = find_format(spec.format)
+        && let Some(create) = driver.create
+    {
+        let result = create(request).await;
+        if result.is_err() {
+            take_back(&gate);
+        }
+        return result.map_err(|e| too_large(e, driver));
     }
     let (protocol, _) = protocol_of(spec.filename)?;
     let Some(create) = protocol.create else {
@@ -115,4 +124,39 @@ pub async fn create(session: &Session, spec: CreateSpec<'_>) -> qapi::Result<()>
         )));
     };
     create(spec.filename, spec.options).await
+}
+
+const EFBIG: i32 = 27;
+
+/// A half-made image is of no use to anybody.
+fn take_back(gate: &ImageGate<'_>) {
+    let made = gate.made.lock().unwrap_or_else(PoisonError::into_inner);
+    for name in made.iter() {
+        let path = name.strip_prefix("file:").unwrap_or(name);
+        if std::fs::metadata(path).is_ok_and(|m| m.is_file())
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!(path, %error, "cannot remove a half-made image");
+        }
+    }
+}
+
+fn too_large(error: Error, driver: &FormatDriver) -> Error {
+    if error.errno_value() != Some(EFBIG) {
+        return error;
+    }
+    let clusters = driver
+        .create_options
+        .iter()
+        .any(|o| o.name == "cluster_size");
+    let hint = if clusters {
+        " (try using a larger cluster size)"
+    } else {
+        ""
+    };
+    Error::new(format!(
+        "The image size is too large for file format '{}'{hint}",
+        driver.name
+    ))
+    .errno(EFBIG)
 }

@@ -1,6 +1,6 @@
 //! The gate that drivers open their other children through.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use block_core::{BoxFuture, Edge, Gate, Node, Perms, Role};
 use qapi::{Dict, Error, Value};
@@ -16,6 +16,15 @@ pub(crate) struct ImageGate<'a> {
     pub(crate) image: String,
     pub(crate) flags: Flags,
     pub(crate) depth: usize,
+    /// Files made on the way, to be taken back when the rest fails.
+    pub(crate) made: Mutex<Vec<String>>,
+}
+
+impl ImageGate<'_> {
+    fn remember(&self, made: &str) {
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(made.to_owned());
+    }
 }
 
 impl Gate for ImageGate<'_> {
@@ -68,6 +77,7 @@ impl Gate for ImageGate<'_> {
                 ))
             })?;
             create(filename, options).await?;
+            self.remember(filename);
             self.session.open_protocol_name(filename, self.flags).await
         })
     }

@@ -4,6 +4,7 @@
 
 mod create;
 mod gate;
+mod info;
 mod name;
 mod open;
 mod policy;
@@ -16,6 +17,7 @@ pub use block_core::{
 pub use block_jobs as jobs;
 
 pub use create::{CreateSpec, create, create_options, protocol_of, read_options};
+pub use info::{ImageInfo, info};
 pub use name::beside;
 pub use open::{Flags, Layer, Session};
 pub use registry::{find_format, find_protocol, format_names, is_format, looks_like_format};

@@ -7,7 +7,7 @@
 //! ```
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use block_core::{
     BackingLink, CacheMode, DetectZeroes, Edge, FormatDriver, Graph, Kind, Node, NodeSpec,
@@ -355,6 +355,7 @@ impl Session {
             image: image.to_owned(),
             flags,
             depth,
+            made: Mutex::default(),
         }
     }
 

@@ -79,7 +79,10 @@ fn print_version() {
 fn print_help() {
     print_version();
     println!("QEMU disk image utility.  Usage:\n");
-    println!("  {} [standard options] COMMAND [--help | command options]\n", prog_name());
+    println!(
+        "  {} [standard options] COMMAND [--help | command options]\n",
+        prog_name()
+    );
     println!("Standard options:");
     println!("  -h, --help\n     display this help and exit");
     println!("  -V, --version\n     display version info and exit");
@@ -88,7 +91,10 @@ fn print_help() {
     for command in COMMANDS {
         println!("  {:<10} {}", command.name, command.about);
     }
-    println!("\nSupported image formats:\n  {}", block::format_names().join(" "));
+    println!(
+        "\nSupported image formats:\n  {}",
+        block::format_names().join(" ")
+    );
 }
 
 /// Runs a command to its exit code.
@@ -177,7 +183,10 @@ fn getopt_words(error: &clap::Error) -> String {
             let typed = arg.split([' ', '=']).next().unwrap_or_default();
             match typed.strip_prefix("--") {
                 Some(_) => format!("option '{typed}' requires an argument"),
-                None => format!("option requires an argument -- '{}'", typed.trim_start_matches('-')),
+                None => format!(
+                    "option requires an argument -- '{}'",
+                    typed.trim_start_matches('-')
+                ),
             }
         }
         ErrorKind::TooManyValues => {
@@ -261,7 +270,9 @@ impl Args {
     /// When both are there.
     pub(crate) fn check_format(&self, format: &str) -> qapi::Result<()> {
         if self.has("image-opts") && self.text(format).is_some() {
-            return Err(Error::new("--image-opts and --format are mutually exclusive"));
+            return Err(Error::new(
+                "--image-opts and --format are mutually exclusive",
+            ));
         }
         Ok(())
     }
@@ -274,9 +285,7 @@ impl Args {
 pub(crate) fn cache(text: Option<&str>, default: CacheMode, what: &str) -> qapi::Result<CacheMode> {
     match text {
         None => Ok(default),
-        Some(text) => {
-            CacheMode::parse(text).ok_or_else(|| Error::new(format!("{what}: {text}")))
-        }
+        Some(text) => CacheMode::parse(text).ok_or_else(|| Error::new(format!("{what}: {text}"))),
     }
 }
 

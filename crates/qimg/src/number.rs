@@ -31,7 +31,12 @@ mod tests {
 
     #[test]
     fn both_refusals_use_the_known_words() {
-        let wrong = |text| parse("bs", text, 1..=0x7fff_ffff).unwrap_err().message().to_owned();
+        let wrong = |text| {
+            parse("bs", text, 1..=0x7fff_ffff)
+                .unwrap_err()
+                .message()
+                .to_owned()
+        };
         assert_eq!(wrong("x"), "Invalid bs specified: 'x'.");
         let range = "Invalid bs specified. Must be between 1 and 2147483647.";
         assert_eq!(wrong("0"), range);

@@ -29,11 +29,23 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(cli::image_opts())
         .arg(value("cache", 't', "cache mode for FILENAME (writeback)"))
         .arg(value("count", 'c', "number of I/O requests to perform"))
-        .arg(value("depth", 'd', "number of requests to perform in parallel"))
+        .arg(value(
+            "depth",
+            'd',
+            "number of requests to perform in parallel",
+        ))
         .arg(value("offset", 'o', "start first request at this OFFSET"))
         .arg(value("buffer-size", 's', "size of each I/O request"))
-        .arg(value("step-size", 'S', "each next request offset increment"))
-        .arg(value("aio", 'i', "async-io backend (threads, native, io_uring)"))
+        .arg(value(
+            "step-size",
+            'S',
+            "each next request offset increment",
+        ))
+        .arg(value(
+            "aio",
+            'i',
+            "async-io backend (threads, native, io_uring)",
+        ))
         .arg(flag("native", 'n', "use native AIO backend if possible"))
         .arg(flag("write", 'w', "perform write test (default is read)"))
         .arg(long("pattern").help("write this pattern byte instead of zero"))
@@ -43,7 +55,11 @@ fn args(command: clap::Command) -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("do not wait when flushing pending requests"),
         )
-        .arg(flag("force-share", 'U', "open images in shared mode for concurrent access"))
+        .arg(flag(
+            "force-share",
+            'U',
+            "open images in shared mode for concurrent access",
+        ))
         .arg(flag("quiet", 'q', "quiet operations"))
         .arg(cli::object())
         .arg(cli::operands("FILENAME"))
@@ -65,7 +81,9 @@ fn options(args: &Args) -> qapi::Result<BenchOptions> {
     let interval = number("flush-interval", "flush interval", 0, MAX, 0)?;
     let write = args.has("write");
     if interval > 0 && !write {
-        return Err(Error::new("--flush-interval is only available in write tests"));
+        return Err(Error::new(
+            "--flush-interval is only available in write tests",
+        ));
     }
     if interval > 0 && interval < depth {
         return Err(Error::new("Flush interval can't be smaller than depth"));
@@ -92,7 +110,10 @@ async fn run(matches: ArgMatches) -> Outcome {
     if let Some(aio) = aio.filter(|aio| !["threads", "native", "io_uring"].contains(aio)) {
         return Err(Error::new(format!("Invalid aio option: {aio}")).into());
     }
-    let Some(cache) = args.text("cache").map_or(Some(CacheMode::Writeback), CacheMode::parse) else {
+    let Some(cache) = args
+        .text("cache")
+        .map_or(Some(CacheMode::Writeback), CacheMode::parse)
+    else {
         return Err(Error::new("Invalid cache mode").into());
     };
     let names = args.all("operands");
@@ -101,7 +122,8 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     args.check_format("format")?;
     if (aio == Some("native") || args.has("native")) && !cache.direct() {
-        let why = "aio=native was specified, but it requires cache.direct=on, which was not specified.";
+        let why =
+            "aio=native was specified, but it requires cache.direct=on, which was not specified.";
         return Err(Error::new(format!("Could not open '{name}': {why}")).into());
     }
     let flags = Flags {
@@ -115,7 +137,11 @@ async fn run(matches: ArgMatches) -> Outcome {
     println!(
         "Sending {} {} requests, {} bytes each, {} in parallel (starting at offset {}, step size {})",
         options.count,
-        if options.write.is_some() { "write" } else { "read" },
+        if options.write.is_some() {
+            "write"
+        } else {
+            "read"
+        },
         options.len,
         options.depth,
         options.offset,
@@ -129,7 +155,10 @@ async fn run(matches: ArgMatches) -> Outcome {
     bench(Arc::clone(&disk), options)
         .await
         .map_err(|e| Error::from_io("Failed request", &e))?;
-    println!("Run completed in {:3.3} seconds.", start.elapsed().as_secs_f64());
+    println!(
+        "Run completed in {:3.3} seconds.",
+        start.elapsed().as_secs_f64()
+    );
     cli::close(&disk).await?;
     Ok(0)
 }

@@ -23,11 +23,19 @@ pub(super) const COMMAND: Command = Command {
 
 fn args(command: clap::Command) -> clap::Command {
     command
-        .arg(value("format", 'f', "specify FILENAME image format explicitly"))
+        .arg(value(
+            "format",
+            'f',
+            "specify FILENAME image format explicitly",
+        ))
         .arg(cli::image_opts())
         .arg(value("cache", 't', "image cache mode (writeback)"))
         .arg(flag("drop", 'd', "skip emptying FILENAME on completion"))
-        .arg(value("base", 'b', "image in the backing chain to which to commit changes"))
+        .arg(value(
+            "base",
+            'b',
+            "image in the backing chain to which to commit changes",
+        ))
         .arg(value("rate", 'r', "I/O rate limit"))
         .arg(flag("quiet", 'q', "quiet operations"))
         .arg(progress::arg())
@@ -49,7 +57,11 @@ async fn run(matches: ArgMatches) -> Outcome {
     let quiet = args.has("quiet");
     let flags = Flags {
         writable: true,
-        cache: cli::cache(args.text("cache"), CacheMode::Writeback, "Invalid cache option")?,
+        cache: cli::cache(
+            args.text("cache"),
+            CacheMode::Writeback,
+            "Invalid cache option",
+        )?,
         share_backing: true,
         ..Flags::default()
     };
@@ -109,7 +121,9 @@ fn base_layer(top: &Arc<Node>, name: &str, base: Option<&str>) -> qapi::Result<A
             .into_iter()
             .find(|layer| is_same_file(layer.filename(), base))
             .ok_or_else(|| {
-                Error::new(format!("Did not find '{base}' in the backing chain of '{name}'"))
+                Error::new(format!(
+                    "Did not find '{base}' in the backing chain of '{name}'"
+                ))
             }),
     }
 }

@@ -20,12 +20,26 @@ pub(super) const COMMAND: Command = Command {
 
 fn args(command: clap::Command) -> clap::Command {
     command
-        .arg(value("a-format", 'f', "specify FILENAME1 image format explicitly").alias("left-format"))
-        .arg(value("b-format", 'F', "specify FILENAME2 image format explicitly").alias("right-format"))
+        .arg(
+            value("a-format", 'f', "specify FILENAME1 image format explicitly")
+                .alias("left-format"),
+        )
+        .arg(
+            value("b-format", 'F', "specify FILENAME2 image format explicitly")
+                .alias("right-format"),
+        )
         .arg(cli::image_opts())
-        .arg(flag("strict", 's', "strict mode, also check if sizes are equal"))
+        .arg(flag(
+            "strict",
+            's',
+            "strict mode, also check if sizes are equal",
+        ))
         .arg(value("cache", 'T', "images caching mode (writeback)"))
-        .arg(flag("force-share", 'U', "open images in shared mode for concurrent access"))
+        .arg(flag(
+            "force-share",
+            'U',
+            "open images in shared mode for concurrent access",
+        ))
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(progress::arg())
         .arg(cli::object())
@@ -43,8 +57,12 @@ async fn run(matches: ArgMatches) -> Outcome {
     }
     let quiet = args.has("quiet");
     let flags = Flags {
-        cache: cli::cache(args.text("cache"), CacheMode::Writeback, "Invalid source cache option")
-            .map_err(|e| fail(&e, 2))?,
+        cache: cli::cache(
+            args.text("cache"),
+            CacheMode::Writeback,
+            "Invalid source cache option",
+        )
+        .map_err(|e| fail(&e, 2))?,
         force_share: args.has("force-share"),
         ..Flags::default()
     };

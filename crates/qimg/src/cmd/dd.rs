@@ -24,9 +24,17 @@ pub(super) const COMMAND: Command = Command {
 fn args(command: clap::Command) -> clap::Command {
     command
         .arg(value("format", 'f', "specify format for INPUT explicitly"))
-        .arg(value("output-format", 'O', "format of the OUTPUT (default raw)"))
+        .arg(value(
+            "output-format",
+            'O',
+            "format of the OUTPUT (default raw)",
+        ))
         .arg(cli::image_opts())
-        .arg(flag("force-share", 'U', "open images in shared mode for concurrent access"))
+        .arg(flag(
+            "force-share",
+            'U',
+            "open images in shared mode for concurrent access",
+        ))
         .arg(cli::object())
         .arg(cli::operands("NAME=VALUE"))
 }
@@ -91,7 +99,10 @@ async fn run(matches: ArgMatches) -> Outcome {
         .map_err(|e| Error::from_io(format!("Failed to get size for '{}'", operands.input), &e))?;
     let (from, len) = range(&operands, size);
     if from > size {
-        report(&Error::new(format!("{}: cannot skip to specified offset", operands.input)));
+        report(&Error::new(format!(
+            "{}: cannot skip to specified offset",
+            operands.input
+        )));
     }
     let mut options = Dict::new();
     if known.iter().any(|o| o.name == "size") {
@@ -103,7 +114,10 @@ async fn run(matches: ArgMatches) -> Outcome {
         options: &options,
     };
     block::create(&session, spec).await.map_err(|e| {
-        e.prefix(format!("{}: error while creating output image: ", operands.output))
+        e.prefix(format!(
+            "{}: error while creating output image: ",
+            operands.output
+        ))
     })?;
     let flags = Flags {
         writable: true,

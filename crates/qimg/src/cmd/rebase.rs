@@ -25,12 +25,36 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(value("format", 'f', "specify FILENAME format explicitly"))
         .arg(cli::image_opts())
         .arg(value("cache", 't', "cache mode for FILENAME (writeback)"))
-        .arg(value("backing", 'b', "rebase onto this file (or no backing file)"))
-        .arg(value("backing-format", 'F', "specify format for BACKING_FILENAME"))
-        .arg(value("backing-cache", 'T', "BACKING_FILENAME cache mode (writeback)"))
-        .arg(flag("backing-unsafe", 'u', "do not fail if BACKING_FILENAME can not be read"))
-        .arg(flag("compress", 'c', "compress image (when image supports this)"))
-        .arg(flag("force-share", 'U', "open image in shared mode for concurrent access"))
+        .arg(value(
+            "backing",
+            'b',
+            "rebase onto this file (or no backing file)",
+        ))
+        .arg(value(
+            "backing-format",
+            'F',
+            "specify format for BACKING_FILENAME",
+        ))
+        .arg(value(
+            "backing-cache",
+            'T',
+            "BACKING_FILENAME cache mode (writeback)",
+        ))
+        .arg(flag(
+            "backing-unsafe",
+            'u',
+            "do not fail if BACKING_FILENAME can not be read",
+        ))
+        .arg(flag(
+            "compress",
+            'c',
+            "compress image (when image supports this)",
+        ))
+        .arg(flag(
+            "force-share",
+            'U',
+            "open image in shared mode for concurrent access",
+        ))
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(progress::arg())
         .arg(cli::object())
@@ -51,7 +75,11 @@ async fn run(matches: ArgMatches) -> Outcome {
     }
     let quiet = args.has("quiet");
     let meter = Meter::new(&args.0, quiet, 1.0)?;
-    let cache = cli::cache(args.text("cache"), CacheMode::Writeback, "Invalid cache option")?;
+    let cache = cli::cache(
+        args.text("cache"),
+        CacheMode::Writeback,
+        "Invalid cache option",
+    )?;
     let flags = Flags {
         writable: true,
         cache,
@@ -59,7 +87,11 @@ async fn run(matches: ArgMatches) -> Outcome {
         ..Flags::default()
     };
     let source_cache = args.text("backing-cache");
-    let source_cache = cli::cache(source_cache, CacheMode::Writeback, "Invalid source cache option")?;
+    let source_cache = cli::cache(
+        source_cache,
+        CacheMode::Writeback,
+        "Invalid source cache option",
+    )?;
     let session = args.session()?;
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
     let overlay = cli::open(&session, name, format, image_opts, flags).await?;
@@ -129,9 +161,8 @@ async fn request(
                 .skip(1)
                 .find(|layer| is_same_file(layer.filename(), &path))
                 .cloned();
-            let failed = |e: Error| {
-                e.prefix(format!("Could not open new backing file '{}': ", link.file))
-            };
+            let failed =
+                |e: Error| e.prefix(format!("Could not open new backing file '{}': ", link.file));
             let layer = Layer::Name(&path, link.format.as_deref());
             Some(session.open(layer, flags).await.map_err(failed)?)
         }
@@ -174,11 +205,17 @@ async fn relink(overlay: &Root, link: Option<&BackingLink>) -> qapi::Result<()> 
     let Some(format) = node.format().and_then(|f| f.change_backing()) else {
         return Err(Error::with_errno(could_not(name), 95));
     };
-    format.set_backing(link).await.map_err(|e| match e.errno_value() {
-        Some(28) => Error::new(format!("{}: No space left in the file header", could_not(name))),
-        Some(errno) => Error::with_errno(could_not(name), errno),
-        None => e,
-    })
+    format
+        .set_backing(link)
+        .await
+        .map_err(|e| match e.errno_value() {
+            Some(28) => Error::new(format!(
+                "{}: No space left in the file header",
+                could_not(name)
+            )),
+            Some(errno) => Error::with_errno(could_not(name), errno),
+            None => e,
+        })
 }
 
 fn could_not(name: &str) -> String {
