@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use qapi::{Dict, OptionDesc, Value};
 
-use crate::{BackingLink, BoxFuture, CacheMode, Edge, Filter, Format, Node, Protocol, Role};
+use crate::{
+    BackingLink, BitmapInfo, BoxFuture, CacheMode, Edge, Filter, Format, Node, Protocol, Role,
+};
 
 /// What format probing looks at.
 pub struct ProbeInput<'a> {
@@ -83,7 +85,18 @@ pub struct MeasureRequest<'a> {
     /// Create options as for create; `size` is there when no source is.
     pub options: &'a Dict,
     /// The image to be converted.
-    pub source: Option<&'a Arc<Node>>,
+    pub source: Option<MeasureSource>,
+}
+
+/// What measuring needs to know of a source.
+#[derive(Debug, Clone, Default)]
+pub struct MeasureSource {
+    /// Length of the disk in bytes.
+    pub length: u64,
+    /// Ranges (offset, length in bytes) with data, ascending.
+    pub data: Vec<(u64, u64)>,
+    /// Its persistent bitmaps; `None` when its format has none.
+    pub bitmaps: Option<Vec<BitmapInfo>>,
 }
 
 /// What `measure` prints, in bytes.
@@ -99,7 +112,7 @@ pub struct MeasureResult {
 
 type OpenFn = for<'a> fn(OpenRequest<'a>) -> BoxFuture<'a, qapi::Result<Opened>>;
 type CreateFn = for<'a> fn(CreateRequest<'a>) -> BoxFuture<'a, qapi::Result<()>>;
-type MeasureFn = for<'a> fn(MeasureRequest<'a>) -> BoxFuture<'a, qapi::Result<MeasureResult>>;
+type MeasureFn = fn(&MeasureRequest<'_>) -> qapi::Result<MeasureResult>;
 
 /// One image format.
 pub struct FormatDriver {

@@ -25,8 +25,8 @@ pub mod testing;
 mod types;
 
 pub use driver::{
-    CreateRequest, FilterDriver, FormatDriver, Gate, MeasureRequest, MeasureResult, OpenRequest,
-    Opened, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
+    CreateRequest, FilterDriver, FormatDriver, Gate, MeasureRequest, MeasureResult, MeasureSource,
+    OpenRequest, Opened, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
 };
 pub use edge::{Edge, Role};
 pub use engine::{Mapped, is_zero};

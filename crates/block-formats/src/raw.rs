@@ -8,10 +8,10 @@ use std::io;
 use std::sync::Arc;
 
 use block_core::{
-    BoxFuture, CreateRequest, Edge, Filter, FilterDriver, Node, Preallocation, Status, WriteFlags,
-    ZeroFlags,
+    BoxFuture, CreateRequest, Edge, Filter, FilterDriver, MeasureRequest, MeasureResult, Node,
+    Preallocation, Status, WriteFlags, ZeroFlags,
 };
-use qapi::{Dict, Error, OptionDesc, OptionKind, opts};
+use qapi::{Dict, Error, OptionDesc, OptionKind, Value, opts};
 
 /// Unit of lengths in bytes.
 const SECTOR: u64 = 512;
@@ -211,6 +211,23 @@ impl Filter for Raw {
 
     fn shift(&self) -> Option<u64> {
         Some(self.offset)
+    }
+}
+
+/// How large a raw file is: the disk, in whole sectors.
+#[must_use]
+pub fn measure(request: &MeasureRequest<'_>) -> MeasureResult {
+    let size = match (&request.source, request.options.get("size")) {
+        (Some(source), _) => source.length,
+        (None, Some(Value::Uint(size))) => *size,
+        (None, Some(Value::Int(size))) => u64::try_from(*size).unwrap_or(0),
+        (None, _) => 0,
+    };
+    let size = size.next_multiple_of(512);
+    MeasureResult {
+        required: size,
+        fully_allocated: size,
+        bitmaps: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use block_core::{CreateRequest, FormatDriver, ProtocolDriver};
+use block_core::{CreateRequest, FormatDriver, Kind, Node, ProtocolDriver, Role};
 use qapi::{Dict, Error, OptionDesc, opts};
 
 use crate::gate::ImageGate;
@@ -26,9 +26,7 @@ pub struct CreateSpec<'a> {
 /// When there is none.
 pub fn protocol_of(filename: &str) -> qapi::Result<(&'static ProtocolDriver, Dict)> {
     let Named::Protocol(options) = name::parse(filename)? else {
-        return Err(Error::new(
-            "Creating an image from JSON options is not supported",
-        ));
+        return Err(Error::new("Unknown protocol 'json'"));
     };
     let driver = options.get_str("driver").unwrap_or("file");
     let driver =
@@ -64,7 +62,7 @@ pub fn create_options(format: &str, filename: Option<&str>) -> qapi::Result<Vec<
         let (protocol, _) = protocol_of(filename)?;
         if protocol.create.is_none() {
             return Err(Error::new(format!(
-                "Protocol driver '{}' does not support creating images",
+                "Protocol driver '{}' does not support image creation",
                 protocol.name
             )));
         }
@@ -75,6 +73,25 @@ pub fn create_options(format: &str, filename: Option<&str>) -> qapi::Result<Vec<
         }
     }
     Ok(all)
+}
+
+/// Whether images of a format hold their own file name, so that they cannot be made under another one.
+pub fn knows_its_name(format: &str) -> bool {
+    format == "vmdk"
+}
+
+/// Whether a disk that was just made reads as zeroes. `preallocated`: its clusters show what the file below holds.
+pub fn starts_as_zeroes(node: &Node, preallocated: bool) -> bool {
+    match node.kind() {
+        Kind::Protocol(_) => node.driver() == "file" || node.driver().starts_with("null"),
+        Kind::Filter(filter) => starts_as_zeroes(&filter.child().node(), preallocated),
+        Kind::Format(_) if !preallocated => true,
+        Kind::Format(_) => node
+            .children()
+            .iter()
+            .filter(|edge| edge.role() != Role::Backing)
+            .all(|edge| starts_as_zeroes(&edge.node(), preallocated)),
+    }
 }
 
 /// Reads an option string (`-o`) over `known` options into `into`.

@@ -124,7 +124,10 @@ impl ImageInfo {
             }
         }
         if !self.snapshots.is_empty() {
-            let all = self.snapshots.iter().map(|s| Value::Dict(snapshot(s)));
+            let all = self
+                .snapshots
+                .iter()
+                .map(|s| Value::Dict(snapshot_record(s)));
             out.insert("snapshots", Value::List(all.collect()));
         }
         if let Some(data) = &self.specific {
@@ -145,7 +148,7 @@ impl ImageInfo {
 }
 
 /// The JSON record of a snapshot.
-fn snapshot(info: &SnapshotInfo) -> Dict {
+pub fn snapshot_record(info: &SnapshotInfo) -> Dict {
     let mut out = Dict::new();
     out.insert("id", info.id.as_str());
     out.insert("name", info.name.as_str());

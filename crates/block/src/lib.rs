@@ -5,6 +5,7 @@
 mod create;
 mod gate;
 mod info;
+mod measure;
 mod name;
 mod open;
 mod policy;
@@ -16,8 +17,11 @@ pub use block_core::{
 };
 pub use block_jobs as jobs;
 
-pub use create::{CreateSpec, create, create_options, protocol_of, read_options};
-pub use info::{ImageInfo, info};
+pub use create::{
+    CreateSpec, create, create_options, knows_its_name, protocol_of, read_options, starts_as_zeroes,
+};
+pub use info::{ImageInfo, info, snapshot_record};
+pub use measure::measure;
 pub use name::beside;
 pub use open::{Flags, Layer, Session};
 pub use registry::{find_format, find_protocol, format_names, is_format, looks_like_format};

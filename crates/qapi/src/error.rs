@@ -87,6 +87,14 @@ impl Error {
         self
     }
 
+    /// The same error about a file that its user knows by another name.
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        self.message = self.message.replace(from, to);
+        self.hint = self.hint.map(|hint| hint.replace(from, to));
+        self
+    }
+
     /// The message without hint.
     pub fn message(&self) -> &str {
         &self.message

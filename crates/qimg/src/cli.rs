@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use block::{CacheMode, Flags, Layer, Root, Session};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, ColorChoice};
+use clap::{Arg, ArgAction, ArgMatches};
 use qapi::{Error, report};
 
 use crate::cmd::{COMMANDS, Command};
@@ -130,7 +130,6 @@ fn try_help(command: &str) {
 pub(crate) fn clap_command(command: &Command) -> clap::Command {
     let base = clap::Command::new(command.name)
         .about(command.about)
-        .color(ColorChoice::Never)
         .infer_long_args(true)
         .args_override_self(true)
         .arg(
@@ -139,6 +138,12 @@ pub(crate) fn clap_command(command: &Command) -> clap::Command {
                 .value_name("DIR")
                 .action(ArgAction::Append)
                 .help("let names inside images reach what is beneath DIR"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("machine-readable output"),
         );
     (command.args)(base).mut_args(|arg| {
         let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
@@ -224,6 +229,35 @@ pub(crate) fn object() -> Arg {
         .help("user-creatable object")
 }
 
+/// `--output`
+pub(crate) fn output() -> Arg {
+    Arg::new("output")
+        .long("output")
+        .value_name("human|json")
+        .help("output format (human)")
+}
+
+/// `-o`
+pub(crate) fn options(help: &'static str) -> Arg {
+    value("options", 'o', help)
+        .action(ArgAction::Append)
+        .value_name("OPTIONS")
+}
+
+/// For whom a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// People.
+    Human,
+    /// Programs.
+    Json,
+}
+
+/// Prints a value as QEMU does, indented.
+pub(crate) fn print_json(value: &qapi::Value) {
+    println!("{}", qapi::json::pretty(value));
+}
+
 /// The operands.
 pub(crate) fn operands(name: &'static str) -> Arg {
     Arg::new("operands").num_args(0..).value_name(name)
@@ -249,6 +283,25 @@ impl Args {
             .get_many::<String>(id)
             .map(|values| values.cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// Whether `--json` is there.
+    pub(crate) fn json(&self) -> bool {
+        self.has("json")
+    }
+
+    /// The value of `--output`; `--json` is `--output json`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub(crate) fn output(&self) -> Result<Output, Failure> {
+        match self.text("output") {
+            None | Some("human") if !self.json() => Ok(Output::Human),
+            None | Some("human" | "json") => Ok(Output::Json),
+            Some(other) => Err(Failure::Usage(format!(
+                "--output expects 'human' or 'json' not '{other}'"
+            ))),
+        }
     }
 
     /// The session for the disks it names.

@@ -4,6 +4,7 @@
 mod cli;
 mod cmd;
 mod number;
+mod options;
 mod progress;
 
 use std::process::ExitCode;

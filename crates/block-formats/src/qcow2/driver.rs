@@ -2,7 +2,7 @@
 
 use block_core::{CreateRequest, FormatDriver, OpenRequest, Opened, ProbeInput};
 
-use super::{create, header, open};
+use super::{create, header, measure, open};
 
 /// qcow2
 pub static DRIVER: FormatDriver = FormatDriver {
@@ -18,7 +18,7 @@ pub static DRIVER: FormatDriver = FormatDriver {
     ),
     create_options: create::OPTIONS,
     amend_options: &[],
-    measure: None,
+    measure: Some(measure::measure),
     supports_backing: true,
 };
 

@@ -20,6 +20,7 @@ mod driver;
 mod header;
 mod layout;
 mod map;
+mod measure;
 mod open;
 mod overlap;
 mod refcount;

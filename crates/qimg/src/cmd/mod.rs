@@ -1,11 +1,20 @@
 //! The commands, one file each.
 
+mod amend;
 mod bench;
+mod bitmap;
+mod check;
 mod commit;
 mod compare;
 mod convert;
+mod create;
 mod dd;
+mod info;
+mod map;
+mod measure;
 mod rebase;
+mod resize;
+mod snapshot;
 
 use std::pin::Pin;
 
@@ -30,10 +39,19 @@ pub(crate) struct Command {
 
 /// All commands, sorted.
 pub(crate) const COMMANDS: &[&Command] = &[
+    &amend::COMMAND,
     &bench::COMMAND,
+    &bitmap::COMMAND,
+    &check::COMMAND,
     &commit::COMMAND,
     &compare::COMMAND,
     &convert::COMMAND,
+    &create::COMMAND,
     &dd::COMMAND,
+    &info::COMMAND,
+    &map::COMMAND,
+    &measure::COMMAND,
     &rebase::COMMAND,
+    &resize::COMMAND,
+    &snapshot::COMMAND,
 ];

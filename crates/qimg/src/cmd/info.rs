@@ -1,0 +1,170 @@
+//! `info`: what an image is.
+
+use block::{ImageInfo, Layer};
+use clap::ArgMatches;
+use qapi::{Dict, Value, format_size, json};
+
+use super::{Command, snapshot};
+use crate::cli::{self, Args, Failure, Outcome, Output, flag, value};
+use crate::options::to_look;
+
+pub(super) const COMMAND: Command = Command {
+    name: "info",
+    about: "Display information about the image",
+    args,
+    run: |matches| Box::pin(run(matches)),
+};
+
+fn args(command: clap::Command) -> clap::Command {
+    command
+        .arg(value(
+            "format",
+            'f',
+            "specify FILENAME image format explicitly",
+        ))
+        .arg(cli::image_opts())
+        .arg(flag(
+            "backing-chain",
+            'b',
+            "show all images of the backing chain",
+        ))
+        .arg(flag(
+            "force-share",
+            'U',
+            "open image in shared mode for concurrent access",
+        ))
+        .arg(cli::output())
+        .arg(cli::object())
+        .arg(cli::operands("FILENAME"))
+}
+
+async fn run(matches: ArgMatches) -> Outcome {
+    let args = Args(matches);
+    let output = args.output()?;
+    let names = args.all("operands");
+    let [name] = names.as_slice() else {
+        return Err(Failure::Usage("Expecting one image file name".to_owned()));
+    };
+    args.check_format("format")?;
+    let layer = if args.has("image-opts") {
+        Layer::Options(name)
+    } else {
+        Layer::Name(name, args.text("format"))
+    };
+    let chain = args.has("backing-chain");
+    let found = block::info(&args.session()?, layer, to_look(&args), chain).await?;
+    match output {
+        Output::Json if chain => {
+            let all = found.iter().map(|i| Value::Dict(i.to_dict())).collect();
+            cli::print_json(&Value::List(all));
+        }
+        Output::Json => {
+            for info in &found {
+                cli::print_json(&info.to_dict().into());
+            }
+        }
+        Output::Human => {
+            let all: Vec<String> = found.iter().map(human).collect();
+            print!("{}", all.join("\n"));
+        }
+    }
+    Ok(0)
+}
+
+/// `1.5 GiB (1610612736 bytes)`
+fn size(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", format_size(bytes))
+}
+
+fn disk_size(info: &ImageInfo) -> String {
+    info.actual_size
+        .map_or_else(|| "unavailable".to_owned(), format_size)
+}
+
+fn human(info: &ImageInfo) -> String {
+    let mut out = String::new();
+    image(info, "/", &mut out);
+    out
+}
+
+fn image(info: &ImageInfo, path: &str, out: &mut String) {
+    let is_file = path != "/" && block::find_protocol(&info.format).is_some();
+    let (name, driver, length) = if is_file {
+        ("filename", "protocol type", "file length")
+    } else {
+        ("image", "file format", "virtual size")
+    };
+    out.push_str(&format!(
+        "{name}: {}\n{driver}: {}\n{length}: {}\ndisk size: {}\n",
+        info.filename,
+        info.format,
+        size(info.virtual_size),
+        disk_size(info)
+    ));
+    common(info, out);
+    for (name, child) in &info.children {
+        let path = format!("{path}{name}");
+        out.push_str(&format!("Child node '{path}':\n"));
+        let mut text = String::new();
+        image(child, &format!("{path}/"), &mut text);
+        for line in text.lines() {
+            out.push_str(&format!("    {line}\n"));
+        }
+    }
+}
+
+/// What images and their children have in common.
+fn common(info: &ImageInfo, out: &mut String) {
+    if info.encrypted {
+        out.push_str("encrypted: yes\n");
+    }
+    if let Some(cluster) = info.cluster_size {
+        out.push_str(&format!("cluster_size: {cluster}\n"));
+    }
+    if info.dirty == Some(true) {
+        out.push_str("cleanly shut down: no\n");
+    }
+    if let Some((link, full)) = &info.backing {
+        out.push_str(&format!("backing file: {}", link.file));
+        if *full != link.file {
+            out.push_str(&format!(" (actual path: {full})"));
+        }
+        out.push('\n');
+        if let Some(format) = link.format.as_deref().filter(|f| !f.is_empty()) {
+            out.push_str(&format!("backing file format: {format}\n"));
+        }
+    }
+    if !info.snapshots.is_empty() {
+        out.push_str("Snapshot list:\n");
+        out.push_str(&snapshot::table(&info.snapshots));
+    }
+    if let Some(specific) = info.specific.as_ref().filter(|s| !s.is_empty()) {
+        out.push_str("Format specific information:\n");
+        tree(specific, 1, out);
+    }
+}
+
+/// A record as an indented tree.
+fn tree(record: &Dict, depth: usize, out: &mut String) {
+    for (key, value) in json::qemu_order(record) {
+        branch(&format!("{}:", key.replace('-', " ")), value, depth, out);
+    }
+}
+
+fn branch(label: &str, value: &Value, depth: usize, out: &mut String) {
+    let indent = "    ".repeat(depth);
+    match value {
+        Value::Dict(record) => {
+            out.push_str(&format!("{indent}{label}\n"));
+            tree(record, depth + 1, out);
+        }
+        Value::List(list) => {
+            out.push_str(&format!("{indent}{label}\n"));
+            for (index, item) in list.iter().enumerate() {
+                branch(&format!("[{index}]:"), item, depth + 1, out);
+            }
+        }
+        Value::Str(text) => out.push_str(&format!("{indent}{label} {text}\n")),
+        other => out.push_str(&format!("{indent}{label} {}\n", json::compact(other))),
+    }
+}

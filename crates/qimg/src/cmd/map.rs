@@ -1,0 +1,181 @@
+//! `map`: which parts of a disk lie where.
+
+use std::io::{BufWriter, Write};
+
+use block::jobs::{MapEntry, MapWalk};
+use clap::{Arg, ArgMatches};
+use qapi::Error;
+
+use super::Command;
+use crate::cli::{self, Args, Failure, Outcome, Output, flag, value};
+use crate::number;
+use crate::options::to_look;
+
+pub(super) const COMMAND: Command = Command {
+    name: "map",
+    about: "Dump the metadata of the image: what lies where",
+    args,
+    run: |matches| Box::pin(run(matches)),
+};
+
+fn args(command: clap::Command) -> clap::Command {
+    let long = |id: &'static str| Arg::new(id).long(id);
+    command
+        .arg(value(
+            "format",
+            'f',
+            "specify FILENAME image format explicitly",
+        ))
+        .arg(cli::image_opts())
+        .arg(
+            long("start-offset")
+                .short('s')
+                .value_name("OFFSET")
+                .help("first byte shown"),
+        )
+        .arg(
+            long("max-length")
+                .short('l')
+                .value_name("LENGTH")
+                .help("bytes shown at most"),
+        )
+        .arg(flag(
+            "force-share",
+            'U',
+            "open image in shared mode for concurrent access",
+        ))
+        .arg(cli::output())
+        .arg(cli::object())
+        .arg(cli::operands("FILENAME"))
+}
+
+async fn run(matches: ArgMatches) -> Outcome {
+    let args = Args(matches);
+    let output = args.output()?;
+    let bound = |id: &str, noun: &str| match args.text(id) {
+        Some(text) => number::parse(noun, text, number::ANY).map(Some),
+        None => Ok(None),
+    };
+    let start = bound("start-offset", "start offset")?.unwrap_or(0);
+    let max = bound("max-length", "max length")?;
+    let names = args.all("operands");
+    let [name] = names.as_slice() else {
+        return Err(Failure::Usage("Expecting one image file name".to_owned()));
+    };
+    args.check_format("format")?;
+    let (format, image_opts) = (args.text("format"), args.has("image-opts"));
+    let disk = cli::open(&args.session()?, name, format, image_opts, to_look(&args)).await?;
+    let failed = |e: std::io::Error| Error::from_io("Failed to read image metadata", &e);
+    let end = max.map_or(u64::MAX, |max| start.saturating_add(max));
+    let mut walk = MapWalk::new(&disk, start, end).map_err(failed)?;
+    let mut out = BufWriter::new(std::io::stdout());
+    let mut printer = Printer::new(output);
+    let told = |e: std::io::Error| Error::from_io("Could not write to standard output", &e);
+    printer.begin(&mut out).map_err(told)?;
+    while let Some(entry) = walk.next().await.map_err(failed)? {
+        if let Err(error) = printer.entry(&mut out, &entry) {
+            // What was printed so far stands, as a reader expects it.
+            out.flush().map_err(told)?;
+            return Err(error.into());
+        }
+    }
+    printer
+        .end(&mut out)
+        .and_then(|()| out.flush())
+        .map_err(told)?;
+    Ok(0)
+}
+
+struct Printer {
+    output: Output,
+    first: bool,
+}
+
+/// `%#-16x`: zero has no prefix.
+fn hex(value: u64) -> String {
+    if value == 0 {
+        "0".to_owned()
+    } else {
+        format!("{value:#x}")
+    }
+}
+
+impl Printer {
+    fn new(output: Output) -> Self {
+        Self {
+            output,
+            first: true,
+        }
+    }
+
+    fn begin(&self, out: &mut impl Write) -> std::io::Result<()> {
+        match self.output {
+            Output::Human => writeln!(
+                out,
+                "{:<16}{:<16}{:<16}File",
+                "Offset", "Length", "Mapped to"
+            ),
+            Output::Json => write!(out, "["),
+        }
+    }
+
+    fn end(&self, out: &mut impl Write) -> std::io::Result<()> {
+        match self.output {
+            Output::Human => Ok(()),
+            Output::Json => writeln!(out, "]"),
+        }
+    }
+
+    fn entry(&mut self, out: &mut impl Write, entry: &MapEntry) -> qapi::Result<()> {
+        let printed = match self.output {
+            Output::Human => self.human(out, entry)?,
+            Output::Json => self.json(out, entry),
+        };
+        printed.map_err(|e| Error::from_io("Could not write to standard output", &e))
+    }
+
+    fn human(&self, out: &mut impl Write, entry: &MapEntry) -> qapi::Result<std::io::Result<()>> {
+        let status = &entry.status;
+        if !status.data {
+            return Ok(Ok(()));
+        }
+        let Some((at, leaf)) = &status.at else {
+            return Err(Error::new(
+                "File contains external, encrypted or compressed clusters.",
+            ));
+        };
+        if status.zero {
+            return Ok(Ok(()));
+        }
+        Ok(writeln!(
+            out,
+            "{:<16}{:<16}{:<16}{}",
+            hex(entry.start),
+            hex(status.len),
+            hex(*at),
+            leaf.filename()
+        ))
+    }
+
+    fn json(&mut self, out: &mut impl Write, entry: &MapEntry) -> std::io::Result<()> {
+        let status = &entry.status;
+        if !std::mem::take(&mut self.first) {
+            writeln!(out, ",")?;
+        }
+        write!(
+            out,
+            "{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, \"data\": {}, \"compressed\": {}",
+            entry.start,
+            status.len,
+            status.depth,
+            status.allocated,
+            status.zero,
+            status.data,
+            status.compressed
+        )?;
+        if let Some((at, _)) = &status.at {
+            write!(out, ", \"offset\": {at}")?;
+        }
+        write!(out, "}}")
+    }
+}
