@@ -17,7 +17,7 @@ const EINVAL: i32 = 22;
 const ENOTSUP: i32 = 95;
 const ENOSPC: i32 = 28;
 
-const fn option(name: &'static str, kind: OptionKind, help: &'static str) -> OptionDesc {
+pub(super) const fn option(name: &'static str, kind: OptionKind, help: &'static str) -> OptionDesc {
     OptionDesc {
         name,
         kind,
@@ -39,6 +39,35 @@ const fn defaulted(
         default: Some(default),
     }
 }
+
+pub(super) const SIZE: OptionDesc = option("size", OptionKind::Size, "Virtual disk size");
+pub(super) const COMPAT: OptionDesc = option(
+    "compat",
+    OptionKind::Str,
+    "Compatibility level (v2 [0.10] or v3 [1.1])",
+);
+pub(super) const BACKING_FILE: OptionDesc =
+    option("backing_file", OptionKind::Str, "File name of a base image");
+pub(super) const BACKING_FMT: OptionDesc = option(
+    "backing_fmt",
+    OptionKind::Str,
+    "Image format of the base image",
+);
+pub(super) const DATA_FILE: OptionDesc = option(
+    "data_file",
+    OptionKind::Str,
+    "File name of an external data file",
+);
+pub(super) const DATA_FILE_RAW: OptionDesc = option(
+    "data_file_raw",
+    OptionKind::Bool,
+    "The external data file must stay valid as a raw image",
+);
+pub(super) const ITER_TIME: OptionDesc = option(
+    "encrypt.iter-time",
+    OptionKind::Number,
+    "Time to spend in PBKDF in milliseconds",
+);
 
 /// Options of create, in the order in which they are told.
 pub(super) const OPTIONS: &[OptionDesc] = &[
@@ -82,11 +111,7 @@ pub(super) const OPTIONS: &[OptionDesc] = &[
         OptionKind::Str,
         "Name of encryption hash algorithm",
     ),
-    option(
-        "encrypt.iter-time",
-        OptionKind::Number,
-        "Time to spend in PBKDF in milliseconds",
-    ),
+    ITER_TIME,
     defaulted(
         "cluster_size",
         OptionKind::Size,
@@ -105,28 +130,12 @@ pub(super) const OPTIONS: &[OptionDesc] = &[
         "Compression method used for image cluster compression",
         "zlib",
     ),
-    option("size", OptionKind::Size, "Virtual disk size"),
-    option(
-        "compat",
-        OptionKind::Str,
-        "Compatibility level (v2 [0.10] or v3 [1.1])",
-    ),
-    option("backing_file", OptionKind::Str, "File name of a base image"),
-    option(
-        "backing_fmt",
-        OptionKind::Str,
-        "Image format of the base image",
-    ),
-    option(
-        "data_file",
-        OptionKind::Str,
-        "File name of an external data file",
-    ),
-    option(
-        "data_file_raw",
-        OptionKind::Bool,
-        "The external data file must stay valid as a raw image",
-    ),
+    SIZE,
+    COMPAT,
+    BACKING_FILE,
+    BACKING_FMT,
+    DATA_FILE,
+    DATA_FILE_RAW,
     defaulted(
         "lazy_refcounts",
         OptionKind::Bool,

@@ -2,7 +2,7 @@
 
 use block_core::{CreateRequest, FormatDriver, OpenRequest, Opened, ProbeInput};
 
-use super::{create, header, measure, open};
+use super::{amend, create, header, measure, open};
 
 /// qcow2
 pub static DRIVER: FormatDriver = FormatDriver {
@@ -17,7 +17,7 @@ pub static DRIVER: FormatDriver = FormatDriver {
         },
     ),
     create_options: create::OPTIONS,
-    amend_options: &[],
+    amend_options: amend::OPTIONS,
     measure: Some(measure::measure),
     supports_backing: true,
 };

@@ -14,10 +14,15 @@
 //! on the file behind the caches.
 
 mod alloc;
+mod amend;
+mod backing;
+mod bitmap;
 mod codec;
 mod create;
 mod driver;
+mod empty;
 mod header;
+mod info;
 mod layout;
 mod map;
 mod measure;
@@ -26,6 +31,7 @@ mod overlap;
 mod refcount;
 mod resize;
 mod slices;
+mod snapshot;
 mod state;
 mod write;
 mod write_out;
@@ -40,16 +46,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use block_core::{
-    BoxFuture, Compress, Edge, Extent, Format, FormatInfo, Geometry, Place, Placement, Resize,
-    ResizeRequest, Slot,
+    Amend, Bitmaps, BoxFuture, ChangeBacking, Compress, Edge, Empty, Extent, Format, FormatInfo,
+    Geometry, Place, Placement, Resize, ResizeRequest, Slot, Snapshots,
 };
 
 pub use driver::DRIVER;
 
+use bitmap::BitmapSet;
 use header::Header;
 use layout::Layout;
 use refcount::Refcounts;
 use slices::{Slice, SliceCache};
+use snapshot::SnapshotSet;
 
 /// An open qcow2 image.
 pub(crate) struct Qcow2 {
@@ -68,6 +76,10 @@ pub(crate) struct Qcow2 {
     holes: AtomicU8,
     slices: SliceCache,
     options: open::Options,
+    snapshots: SnapshotSet,
+    bitmaps: BitmapSet,
+    /// Held by work that needs the metadata to stand still.
+    work: tokio::sync::Mutex<()>,
     meta: tokio::sync::Mutex<Meta>,
 }
 
@@ -99,6 +111,11 @@ impl Qcow2 {
         self.size.load(Ordering::Acquire)
     }
 
+    /// Version of the format that the image was opened with.
+    pub(crate) fn version(&self) -> u32 {
+        self.layout.version
+    }
+
     /// Cluster size in bytes.
     pub(crate) fn cluster_size(&self) -> u64 {
         self.layout.cluster_size()
@@ -121,24 +138,6 @@ impl Qcow2 {
 
     fn recurse(&self) -> bool {
         self.holes.load(Ordering::Relaxed) == state::HOLES
-    }
-
-    /// Bitmaps that record learn of a write.
-    async fn record(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// The same without waiting; `false`: it has to wait.
-    fn record_now(&self, _offset: u64, _len: u64) -> bool {
-        true
-    }
-
-    async fn store_bitmaps(&self) -> qapi::Result<()> {
-        Ok(())
-    }
-
-    async fn describe(&self) -> qapi::Result<FormatInfo> {
-        Ok(FormatInfo::default())
     }
 
     fn serving(&self) -> bool {
@@ -210,7 +209,7 @@ impl Format for Qcow2 {
     }
 
     fn info(&self) -> BoxFuture<'_, qapi::Result<FormatInfo>> {
-        Box::pin(self.describe())
+        Box::pin(async { Ok(self.describe().await) })
     }
 
     fn set_read_only(&self, read_only: bool) -> BoxFuture<'_, qapi::Result<()>> {
@@ -222,6 +221,26 @@ impl Format for Qcow2 {
     }
 
     fn resize(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
+    }
+
+    fn bitmaps(&self) -> Option<&dyn Bitmaps> {
+        Some(self)
+    }
+
+    fn amend(&self) -> Option<&dyn Amend> {
+        Some(self)
+    }
+
+    fn change_backing(&self) -> Option<&dyn ChangeBacking> {
+        Some(self)
+    }
+
+    fn empty(&self) -> Option<&dyn Empty> {
         Some(self)
     }
 }

@@ -8,11 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use block_core::{BackingLink, Edge, OpenRequest, Opened, Role, Slot};
 use qapi::{Dict, Error, Result, opts};
 
+use super::bitmap::directory::Location;
+use super::bitmap::{self, BitmapSet};
 use super::header::{CompressionType, Header, autoclear, compatible, extension, incompatible};
 use super::layout::Layout;
 use super::overlap::Occupied;
 use super::refcount::Refcounts;
 use super::slices::SliceCache;
+use super::snapshot::table::Reading;
+use super::snapshot::{self, SnapshotSet};
 use super::{Meta, Qcow2, state};
 
 const EINVAL: i32 = 22;
@@ -147,7 +151,7 @@ pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
         .last()
         .map_or_else(|| Arc::clone(&request.file), Arc::clone);
     let backing = backing_link(&header);
-    let image = build(
+    let mut image = build(
         request.file,
         (data_slot, data),
         header,
@@ -155,6 +159,9 @@ pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
         !request.read_write,
     )
     .await?;
+    if !request.check_only {
+        image.read_lists().await?;
+    }
     if request.read_write && !request.check_only {
         image.clear_unknown_autoclear().await?;
     }
@@ -287,6 +294,9 @@ pub(super) async fn build(
         }),
         slices: SliceCache::new(layout, meta.header.size, options.l2_cache),
         options,
+        snapshots: SnapshotSet::default(),
+        bitmaps: BitmapSet::new(None, Vec::new()),
+        work: tokio::sync::Mutex::default(),
         meta: tokio::sync::Mutex::new(meta),
     })
 }
@@ -306,15 +316,61 @@ pub(super) async fn read_refcounts(file: &Edge, header: &Header) -> io::Result<R
 }
 
 impl Qcow2 {
+    /// Reads the snapshot table and the bitmap directory.
+    pub(super) async fn read_lists(&mut self) -> Result<()> {
+        self.read_snapshots().await?;
+        self.read_bitmaps().await
+    }
+
+    async fn read_snapshots(&mut self) -> Result<()> {
+        let header = &self.meta.get_mut().header;
+        if header.nb_snapshots == 0 {
+            return Ok(());
+        }
+        let offset = header.snapshots_offset;
+        let place = (offset, header.nb_snapshots);
+        let cluster_size = self.layout.cluster_size();
+        let table = snapshot::read_table(&self.file, place, cluster_size, Reading::Strict).await?;
+        self.snapshots = SnapshotSet::new(offset, table);
+        Ok(())
+    }
+
+    /// A program that does not know bitmaps clears the bit that vouches for them.
+    async fn read_bitmaps(&mut self) -> Result<()> {
+        let header = &self.meta.get_mut().header;
+        let Some(payload) = header.extension(extension::BITMAPS) else {
+            return Ok(());
+        };
+        if header.autoclear & autoclear::BITMAPS == 0 {
+            if header.version >= 3 {
+                qapi::warn(
+                    "a program lacking bitmap support modified this file, so all bitmaps are now considered inconsistent",
+                );
+            }
+            eprintln!(
+                "Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix."
+            );
+            return Ok(());
+        }
+        let cluster_size = self.layout.cluster_size();
+        let location = Location::decode(payload, cluster_size)?;
+        let size = header.size;
+        let entries = bitmap::read_directory(&self.file, location, size, cluster_size).await?;
+        self.bitmaps = BitmapSet::new(Some(location), entries);
+        Ok(())
+    }
+
     /// A writer that does not know an autoclear bit makes what it stands for stale.
     async fn clear_unknown_autoclear(&self) -> Result<()> {
         let mut meta = self.meta.lock().await;
-        let unknown = meta.header.autoclear & !autoclear::KNOWN;
-        if meta.header.version < 3 || unknown == 0 {
-            return Ok(());
-        }
         let mut new = meta.header.clone();
         new.autoclear &= autoclear::KNOWN;
+        if new.autoclear & autoclear::BITMAPS == 0 {
+            new.set_extension(extension::BITMAPS, None);
+        }
+        if new == meta.header {
+            return Ok(());
+        }
         let failed = |e: io::Error| Error::from_io("Could not update qcow2 header", &e);
         self.store_header(&mut meta, new).await.map_err(failed)?;
         self.file.flush().await.map_err(failed)

@@ -30,6 +30,7 @@ impl Qcow2 {
                 Error::new(format!("The new size must be a multiple of {SECTOR}")).errno(EINVAL),
             );
         }
+        self.prepare_bitmaps_for_resize().await?;
         let mut meta = self.meta.lock().await;
         let meta = &mut *meta;
         if meta.header.nb_snapshots > 0 && self.layout.version < 3 {
@@ -51,7 +52,9 @@ impl Qcow2 {
         }
         self.store_size(meta, size)
             .await
-            .map_err(failed("Failed to update the image size"))
+            .map_err(failed("Failed to update the image size"))?;
+        self.finish_bitmaps_resize(size);
+        Ok(())
     }
 
     async fn store_size(&self, meta: &mut Meta, size: u64) -> io::Result<()> {

@@ -36,7 +36,10 @@ impl Qcow2 {
         if !self.writing.load(Ordering::Acquire) {
             self.announce(meta).await?;
         }
-        self.record(offset, len).await
+        if len == 0 {
+            return Ok(());
+        }
+        self.record_write(offset, len).await
     }
 
     /// Header bits of a writer: unknown autoclear bits go, lazy refcounts make the image dirty.
@@ -153,6 +156,9 @@ impl Qcow2 {
     }
 
     pub(super) async fn change_mode(&self, read_only: bool) -> qapi::Result<()> {
+        if read_only && !self.read_only() {
+            self.store_bitmaps().await?;
+        }
         let mut meta = self.meta.lock().await;
         if read_only {
             let failed = |e: io::Error| Error::from_io("Could not write the image out", &e);

@@ -48,7 +48,7 @@ impl Qcow2 {
                 self.in_place(slice, offset, len)
             }
         })??;
-        self.record_now(offset, place.len).then_some(place)
+        self.bitmaps.mark_dirty(offset, place.len).then_some(place)
     }
 
     /// As much as can be overwritten where it is.

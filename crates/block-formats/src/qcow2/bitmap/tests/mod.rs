@@ -1,0 +1,4 @@
+//! Bitmaps in memory, as bytes, and in whole images beside the reference tool.
+
+mod pure;
+mod reference;
