@@ -157,6 +157,11 @@ pub(crate) fn clap_command(command: &Command) -> clap::Command {
 
 fn parse(command: &Command, args: Vec<String>) -> Result<ArgMatches, ExitCode> {
     let prog = prog_name();
+    let mut args = args;
+    if command.name == "resize" {
+        protect_size(&mut args);
+    }
+    let last = args.last().cloned().unwrap_or_default();
     let called = std::iter::once(format!("{prog} {}", command.name)).chain(args);
     clap_command(command)
         .bin_name(format!("{prog} {}", command.name))
@@ -166,14 +171,25 @@ fn parse(command: &Command, args: Vec<String>) -> Result<ArgMatches, ExitCode> {
                 print!("{error}");
                 return ExitCode::SUCCESS;
             }
-            eprintln!("{prog} {}: {}", command.name, getopt_words(&error));
+            eprintln!("{prog} {}: {}", command.name, getopt_words(&error, &last));
             try_help(command.name);
             ExitCode::FAILURE
         })
 }
 
+/// `resize FILE -1G`: a last word like this is a size, not options.
+fn protect_size(args: &mut Vec<String>) {
+    let is_size = |word: &String| {
+        let mut bytes = word.bytes();
+        bytes.next() == Some(b'-') && bytes.next().is_some_and(|b| b.is_ascii_digit())
+    };
+    if args.last().is_some_and(is_size) && !args.iter().any(|word| word == "--") {
+        args.insert(args.len() - 1, "--".to_owned());
+    }
+}
+
 /// What getopt says of a wrong option.
-fn getopt_words(error: &clap::Error) -> String {
+fn getopt_words(error: &clap::Error, last: &str) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
@@ -186,12 +202,12 @@ fn getopt_words(error: &clap::Error) -> String {
         },
         ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
             let typed = arg.split([' ', '=']).next().unwrap_or_default();
-            match typed.strip_prefix("--") {
-                Some(_) => format!("option '{typed}' requires an argument"),
-                None => format!(
-                    "option requires an argument -- '{}'",
-                    typed.trim_start_matches('-')
-                ),
+            match last.chars().next_back() {
+                // Only the last word can lack its value.
+                Some(letter) if !last.starts_with("--") => {
+                    format!("option requires an argument -- '{letter}'")
+                }
+                _ => format!("option '{typed}' requires an argument"),
             }
         }
         ErrorKind::TooManyValues => {

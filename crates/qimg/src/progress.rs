@@ -73,7 +73,11 @@ impl Meter {
     /// # Errors
     /// When `--progress` has a wrong value, or signals cannot be caught.
     pub(crate) fn new(matches: &ArgMatches, quiet: bool, step: f64) -> qapi::Result<Arc<Self>> {
-        let asked = matches.get_one::<String>("progress").map(String::as_str);
+        let asked = matches
+            .try_get_one::<String>("progress")
+            .ok()
+            .flatten()
+            .map(String::as_str);
         let style = match asked {
             None | Some("none") => Style::None,
             Some("json") => Style::Json,
@@ -127,7 +131,12 @@ impl Meter {
 
     /// The end of what went well: 100 percent.
     pub(crate) fn full(&self) {
-        let total = self.lock().total.max(1);
+        let total = {
+            let mut state = self.lock();
+            // Told again even if the last step did.
+            state.shown = None;
+            state.total.max(1)
+        };
         self.show(total, total);
     }
 

@@ -214,11 +214,6 @@ impl Bitmap {
         Self((self.0 & !half(from, to)) | (half(from, to) << 32))
     }
 
-    /// The same with subclusters `from..to` left to the backing file.
-    pub(crate) fn without(self, from: u32, to: u32) -> Self {
-        Self(self.0 & !(half(from, to) | (half(from, to) << 32)))
-    }
-
     pub(crate) fn any_allocated(self) -> bool {
         self.0 & 0xffff_ffff != 0
     }

@@ -17,6 +17,7 @@ mod alloc;
 mod amend;
 mod backing;
 mod bitmap;
+mod check;
 mod codec;
 mod create;
 mod driver;
@@ -46,8 +47,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use block_core::{
-    Amend, Bitmaps, BoxFuture, ChangeBacking, Compress, Edge, Empty, Extent, Format, FormatInfo,
-    Geometry, Place, Placement, Resize, ResizeRequest, Slot, Snapshots,
+    Amend, Bitmaps, BoxFuture, ChangeBacking, Check, Compress, Edge, Empty, Extent, Format,
+    FormatInfo, Geometry, Place, Placement, Resize, ResizeRequest, Slot, Snapshots,
 };
 
 pub use driver::DRIVER;
@@ -221,6 +222,10 @@ impl Format for Qcow2 {
     }
 
     fn resize(&self) -> Option<&dyn Resize> {
+        Some(self)
+    }
+
+    fn check(&self) -> Option<&dyn Check> {
         Some(self)
     }
 

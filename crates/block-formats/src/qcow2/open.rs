@@ -164,6 +164,7 @@ pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
     }
     if request.read_write && !request.check_only {
         image.clear_unknown_autoclear().await?;
+        image.repair_dirty().await?;
     }
     Ok(Opened {
         format: Box::new(image),

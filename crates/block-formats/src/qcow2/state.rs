@@ -96,6 +96,17 @@ impl Qcow2 {
         }
     }
 
+    /// The same for a caller without the lock.
+    pub(super) async fn tell_corrupt(&self, what: &str) {
+        let mut meta = self.meta.lock().await;
+        self.corrupt(&mut meta, what).await;
+    }
+
+    /// What metadata is at a cluster, if any.
+    pub(super) async fn metadata_at(&self, cluster: u64) -> Option<&'static str> {
+        self.meta.lock().await.occupied.name(cluster)
+    }
+
     /// Finds out, once, whether data may lie in holes of the file: it has fewer bytes than the refcounts say.
     pub(super) async fn find_holes(&self, meta: &mut Meta) -> io::Result<()> {
         if self.holes.load(Ordering::Relaxed) != UNKNOWN {

@@ -103,6 +103,9 @@ async fn run(matches: ArgMatches) -> Outcome {
     if writable {
         cli::close(&disk).await?;
     }
+    if report.check_errors > 0 {
+        return Err(Error::new("Check failed").into());
+    }
     Ok(code(&report))
 }
 
@@ -131,9 +134,6 @@ fn code(report: &CheckReport) -> u8 {
         CheckReport {
             corruptions: 1.., ..
         } => 2,
-        CheckReport {
-            check_errors: 1.., ..
-        } => 1,
         CheckReport { leaks: 1.., .. } => 3,
         _ => 0,
     }

@@ -112,8 +112,8 @@ async fn run(matches: ArgMatches) -> Outcome {
     let copied = if unsafe_mode {
         Ok(())
     } else {
-        check_link(&overlay, link.as_ref())?;
         let request = request(&args, &session, &overlay, link.as_ref(), below).await?;
+        check_link(&overlay, link.as_ref())?;
         let watch: Arc<dyn Watch> = Arc::clone(&meter) as Arc<dyn Watch>;
         rebase(request, watch).await
     };

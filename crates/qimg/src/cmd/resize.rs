@@ -36,7 +36,7 @@ fn args(command: clap::Command) -> clap::Command {
         )
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(cli::object())
-        .arg(cli::operands("FILENAME [+-]SIZE").allow_hyphen_values(true))
+        .arg(cli::operands("FILENAME [+-]SIZE"))
 }
 
 /// What the new size is counted from.

@@ -113,14 +113,13 @@ async fn run(matches: ArgMatches) -> Outcome {
             let what = format!("Could not delete snapshot '{key}': ");
             let not_found = || Error::new(format!("{what}snapshot not found"));
             let snapshots = snapshots.ok_or_else(not_found)?;
-            let known = snapshots
-                .list()
-                .iter()
-                .any(|s| s.id == key || s.name == key);
-            if !known {
-                return Err(not_found().into());
-            }
-            snapshots.delete(key).await.map_err(|e| e.prefix(what))?;
+            // By name only; the id then says which one.
+            let found = snapshots.list().into_iter().find(|s| s.name == key);
+            let found = found.ok_or_else(not_found)?;
+            snapshots
+                .delete(&found.id)
+                .await
+                .map_err(|e| e.prefix(what))?;
         }
     }
     drop(drained);

@@ -171,6 +171,8 @@ pub(in crate::qcow2) struct Table {
     pub(in crate::qcow2) dropped: u32,
     /// Entries whose extra data was cut ([`Reading::Repair`]).
     pub(in crate::qcow2) cut: u32,
+    /// What is to be said of both.
+    pub(in crate::qcow2) notes: Vec<String>,
 }
 
 /// Reads the table entry by entry from bytes that arrive piece by piece.
@@ -243,6 +245,9 @@ impl Decoder {
                 )));
             }
             self.table.dropped = over;
+            self.table.notes.push(format!(
+                "Discarding {over} overhanging snapshots (snapshot table is too big)"
+            ));
             self.count = taken;
             return Ok(Step::Done);
         }
@@ -252,6 +257,9 @@ impl Decoder {
         let (extra, strings) = rest.split_at(extra_len);
         if extra_len > MAX_EXTRA {
             self.table.cut += 1;
+            self.table.notes.push(format!(
+                "Discarding too much extra metadata in snapshot table entry {index} ({extra_len} > {MAX_EXTRA})"
+            ));
         }
         let kept = &extra[..extra_len.min(MAX_EXTRA)];
         let entry = entry(
