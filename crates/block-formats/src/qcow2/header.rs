@@ -23,6 +23,9 @@ pub(crate) const MAX_L1_BYTES: u64 = 32 << 20;
 /// Longest refcount table in bytes.
 pub(crate) const MAX_REFCOUNT_TABLE_BYTES: u64 = 8 << 20;
 
+/// Most snapshots that an image may have.
+pub(crate) const MAX_SNAPSHOTS: u32 = 65536;
+
 /// Bytes left in the first cluster with which feature names are written.
 const ROOM_FOR_NAMES: usize = 4096;
 
@@ -176,11 +179,11 @@ impl Header {
         }
         let mut header = Self::fields(bytes, v3, header_length);
         header.extensions = extensions(bytes, header_length, backing_offset)?;
-        header.check_features()?;
         header.compression = match (v3 && header_length > 104, bytes.get(104).copied()) {
             (true, Some(kind)) => compression(kind, header.incompatible)?,
             _ => compression(0, header.incompatible)?,
         };
+        header.check_features()?;
         header.check_bounds()?;
         header.backing = backing_name(bytes, backing_offset)?;
         Ok(header)
@@ -256,25 +259,36 @@ impl Header {
         }
         let cluster = 1_u64 << self.cluster_bits;
         let table = u64::from(self.refcount_table_clusters) * cluster;
-        if self.refcount_table_clusters == 0 {
-            return Err(invalid("Image does not contain a reference count table"));
-        }
         self.check_table(
             "Reference count table",
             self.refcount_table_offset,
             table,
             MAX_REFCOUNT_TABLE_BYTES,
         )?;
-        if self.nb_snapshots > 65536 {
-            return Err(Error::new("Snapshot table too large").errno(EFBIG));
-        }
-        self.check_table(
-            "Snapshot table",
-            self.snapshots_offset,
-            u64::from(self.nb_snapshots) * 40,
-            64 << 20,
-        )?;
         self.check_l1()
+    }
+
+    /// Bounds that a check does without, for it repairs them.
+    ///
+    /// # Errors
+    /// In the reference's words.
+    pub(crate) fn check_usable(&self) -> Result<()> {
+        if self.refcount_table_clusters == 0 {
+            return Err(invalid("Image does not contain a reference count table"));
+        }
+        self.check_snapshot_table("Snapshot table")
+    }
+
+    /// Bounds of the snapshot table, which is called `name`.
+    ///
+    /// # Errors
+    /// In the reference's words.
+    pub(crate) fn check_snapshot_table(&self, name: &str) -> Result<()> {
+        if self.nb_snapshots > MAX_SNAPSHOTS {
+            return Err(Error::new(format!("{name} too large")).errno(EFBIG));
+        }
+        let bytes = u64::from(self.nb_snapshots) * 40;
+        self.check_table(name, self.snapshots_offset, bytes, 64 << 20)
     }
 
     fn check_l1(&self) -> Result<()> {

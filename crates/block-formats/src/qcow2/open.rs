@@ -187,6 +187,9 @@ pub(super) async fn read_header(file: &Edge) -> Result<Header> {
 }
 
 fn check_openable(header: &Header, request: &OpenRequest<'_>) -> Result<()> {
+    if !request.check_only {
+        header.check_usable()?;
+    }
     let corrupt = header.incompatible & incompatible::CORRUPT != 0;
     if corrupt && request.read_write && !request.check_only {
         return Err(
@@ -330,8 +333,7 @@ impl Qcow2 {
         }
         let offset = header.snapshots_offset;
         let place = (offset, header.nb_snapshots);
-        let cluster_size = self.layout.cluster_size();
-        let table = snapshot::read_table(&self.file, place, cluster_size, Reading::Strict).await?;
+        let table = snapshot::read_table(&self.file, place, Reading::Strict).await?;
         self.snapshots = SnapshotSet::new(offset, table);
         Ok(())
     }

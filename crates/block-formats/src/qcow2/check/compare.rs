@@ -5,6 +5,7 @@ use std::io;
 use block_core::Fix;
 
 use super::{Run, TABLE_RESERVED};
+use crate::qcow2::overlap::hex;
 use crate::qcow2::refcount::{get, set};
 
 /// A refcount block as read.
@@ -60,14 +61,21 @@ impl Run<'_> {
             return Block::Absent;
         }
         if !offset.is_multiple_of(self.cluster_size()) {
-            let what =
-                format!("Refblock offset {offset:#x} unaligned (reftable index: {number:#x})");
+            let what = format!(
+                "Refblock offset {} unaligned (reftable index: {})",
+                hex(offset),
+                hex(number)
+            );
             self.image.tell_corrupt(&what).await;
             return Block::Bad(5);
         }
         match self.frozen.read_cluster(offset).await {
             Ok(bytes) => Block::Bytes(offset, bytes),
-            Err(error) => Block::Bad(error.raw_os_error().unwrap_or(5)),
+            Err(error) => {
+                // An offset that no file can have.
+                let errno = error.raw_os_error().filter(|errno| *errno != 22);
+                Block::Bad(errno.unwrap_or(5))
+            }
         }
     }
 

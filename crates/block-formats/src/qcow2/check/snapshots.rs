@@ -6,9 +6,17 @@ use block_core::CheckReport;
 use qapi::{Error, Result};
 
 use super::Run;
+use crate::qcow2::header::MAX_SNAPSHOTS;
 use crate::qcow2::snapshot::shadow::Shadow;
-use crate::qcow2::snapshot::table::{self, MAX_SNAPSHOTS, Reading};
+use crate::qcow2::snapshot::table::{self, Reading};
 use crate::qcow2::snapshot::{self, Stored};
+
+/// Tells of an error that ends the check.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn told(error: Error) -> Error {
+    qapi::report(&error);
+    Error::with_errno("Check failed", error.errno_value().unwrap_or(5))
+}
 
 impl Run<'_> {
     /// Reads the table. What is counted here is told apart from the rest: it decides on rewriting the table.
@@ -16,9 +24,6 @@ impl Run<'_> {
         let mut found = CheckReport::default();
         let header = &self.frozen.header;
         let (offset, mut count) = (header.snapshots_offset, header.nb_snapshots);
-        if count == 0 {
-            return Ok(found);
-        }
         let mut reduced = 0;
         if count > MAX_SNAPSHOTS && self.fix.errors {
             reduced = u64::from(count - MAX_SNAPSHOTS);
@@ -30,23 +35,20 @@ impl Run<'_> {
         } else {
             Reading::Strict
         };
-        let place = (offset, count);
-        let read =
-            snapshot::read_table(&self.frozen.file, place, self.cluster_size(), reading).await;
-        let table = match read {
-            Ok(table) => table,
-            Err(error) => {
-                let errno = error.errno_value().unwrap_or(5);
-                let known = error.message().starts_with("Snapshot table");
-                let what = if known {
-                    "ERROR "
-                } else {
-                    "ERROR failed to read the snapshot table: "
-                };
-                qapi::report(&error.prefix(what));
-                return Err(Error::with_errno("Check failed", errno));
+        self.frozen.header.nb_snapshots = count;
+        if let Err(mut error) = self.frozen.header.check_snapshot_table("snapshot table") {
+            if count > MAX_SNAPSHOTS {
+                let over = count - MAX_SNAPSHOTS;
+                error = error.hint(format!(
+                    "You can force-remove all {over} overhanging snapshots with qemu-img check -r all"
+                ));
             }
-        };
+            return Err(told(error.prefix("ERROR ")));
+        }
+        let place = (offset, count);
+        let table = snapshot::read_table(&self.frozen.file, place, reading)
+            .await
+            .map_err(|e| told(e.prefix("ERROR failed to read the snapshot table: ")))?;
         for note in &table.notes {
             self.say(note);
         }

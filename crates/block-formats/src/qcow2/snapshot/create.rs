@@ -6,9 +6,10 @@ use block_core::SnapshotInfo;
 use qapi::Result;
 
 use super::shadow::Shadow;
-use super::table::{self, Entry, MAX_SNAPSHOTS, MAX_TABLE_BYTES};
+use super::table::{self, Entry, MAX_TABLE_BYTES};
 use super::{EFBIG, ENOTSUP, Stored, by_errno, l1_bytes, switch};
 use crate::qcow2::Qcow2;
+use crate::qcow2::header::MAX_SNAPSHOTS;
 
 const EEXIST: i32 = 17;
 

@@ -16,8 +16,6 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use block_core::SnapshotInfo;
 
-/// Most snapshots in one image.
-pub(in crate::qcow2) const MAX_SNAPSHOTS: u32 = 65536;
 /// Longest table in bytes.
 pub(in crate::qcow2) const MAX_TABLE_BYTES: u64 = 64 << 20;
 /// Longest extra data of one entry in bytes.
