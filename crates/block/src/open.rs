@@ -171,13 +171,12 @@ impl Session {
         flags: Flags,
         depth: usize,
     ) -> qapi::Result<Arc<Node>> {
-        if file.get("driver").is_none() {
-            if let Some(filename) = file.get_str("filename").map(str::to_owned) {
-                if let Named::Protocol(parsed) = name::parse(&filename)? {
-                    for (key, value) in parsed.into_entries() {
-                        file.insert(key, value);
-                    }
-                }
+        let filename = file.get_str("filename").map(str::to_owned);
+        if let Some(filename) = filename.filter(|_| file.get("driver").is_none())
+            && let Named::Protocol(parsed) = name::parse(&filename)?
+        {
+            for (key, value) in parsed.into_entries() {
+                file.insert(key, value);
             }
         }
         let driver = opts::take_str(&mut options, "driver")?;

@@ -25,8 +25,19 @@ pub(super) const COMMAND: Command = Command {
     run: |matches| Box::pin(run(matches)),
 };
 
+fn long(id: &'static str, help: &'static str) -> Arg {
+    Arg::new(id).long(id).action(ArgAction::SetTrue).help(help)
+}
+
 fn args(command: clap::Command) -> clap::Command {
-    let long = |id: &'static str, help| Arg::new(id).long(id).action(ArgAction::SetTrue).help(help);
+    how_args(target_args(source_args(command)))
+        .arg(flag("quiet", 'q', "quiet operation"))
+        .arg(progress::arg())
+        .arg(cli::object())
+        .arg(cli::operands("SRC_FILENAME... TGT_FILENAME"))
+}
+
+fn source_args(command: clap::Command) -> clap::Command {
     command
         .arg(value("source-format", 'f', "format of SRC_FILENAME").alias("format"))
         .arg(
@@ -42,6 +53,15 @@ fn args(command: clap::Command) -> clap::Command {
             'T',
             "source image(s) cache mode (writeback)",
         ))
+        .arg(flag(
+            "force-share",
+            'U',
+            "open images in shared mode for concurrent access",
+        ))
+}
+
+fn target_args(command: clap::Command) -> clap::Command {
+    command
         .arg(value("target-format", 'O', "format of TGT_FILENAME (raw)").alias("output-format"))
         .arg(long(
             "target-image-opts",
@@ -65,6 +85,10 @@ fn args(command: clap::Command) -> clap::Command {
             "force-in-place",
             "write the target under its own name from the start",
         ))
+}
+
+fn how_args(command: clap::Command) -> clap::Command {
+    command
         .arg(value(
             "sparse-size",
             'S',
@@ -72,11 +96,6 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(long("bitmaps", "copy persistent bitmaps too"))
         .arg(long("skip-broken-bitmaps", "leave broken bitmaps out"))
-        .arg(flag(
-            "force-share",
-            'U',
-            "open images in shared mode for concurrent access",
-        ))
         .arg(value(
             "rate",
             'r',
@@ -94,10 +113,6 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(flag("copy-range-offloading", 'C', "let the kernel copy"))
         .arg(long("salvage", "unreadable sectors become zeroes"))
-        .arg(flag("quiet", 'q', "quiet operation"))
-        .arg(progress::arg())
-        .arg(cli::object())
-        .arg(cli::operands("SRC_FILENAME... TGT_FILENAME"))
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

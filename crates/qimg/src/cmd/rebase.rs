@@ -95,14 +95,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     let session = args.session()?;
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
     let overlay = cli::open(&session, name, format, image_opts, flags).await?;
-    let backing = args.text("backing").filter(|b| !b.is_empty());
-    let link = backing.map(|file| BackingLink {
-        file: file.to_owned(),
-        format: args.text("backing-format").map(str::to_owned),
-    });
-    if let Some(format) = args.text("backing-format").filter(|f| !block::is_format(f)) {
-        return Err(Error::new(format!("Invalid format name: '{format}'")).into());
-    }
+    let link = wanted_link(&args)?;
     let below = Flags {
         cache: source_cache,
         force_share: args.has("force-share"),
@@ -132,6 +125,19 @@ async fn run(matches: ArgMatches) -> Outcome {
     linked?;
     closed?;
     Ok(0)
+}
+
+/// The backing file that is asked for.
+fn wanted_link(args: &Args) -> qapi::Result<Option<BackingLink>> {
+    let format = args.text("backing-format");
+    if let Some(format) = format.filter(|f| !block::is_format(f)) {
+        return Err(Error::new(format!("Invalid format name: '{format}'")));
+    }
+    let backing = args.text("backing").filter(|b| !b.is_empty());
+    Ok(backing.map(|file| BackingLink {
+        file: file.to_owned(),
+        format: format.map(str::to_owned),
+    }))
 }
 
 /// Opens both chains.

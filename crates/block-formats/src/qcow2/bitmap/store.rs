@@ -30,7 +30,7 @@ impl Qcow2 {
         }
         let _io = self.bitmaps.io.lock().await;
         if !self.bitmaps.mark_dirty(offset, len) {
-            self.arm(|entry, state| trusted(entry, state)).await?;
+            self.arm(trusted).await?;
             if !self.bitmaps.mark_dirty(offset, len) {
                 return Err(io::ErrorKind::Other.into());
             }
@@ -301,10 +301,10 @@ async fn read_table(file: &Edge, entry: &Entry, cluster_size: u64) -> io::Result
     file.read(entry.table_offset, &mut bytes).await?;
     let mut table = Vec::with_capacity(len / 8);
     for word in bytes.chunks_exact(8) {
-        let word = word.try_into().map(u64::from_be_bytes).unwrap_or(0);
+        let word = word.try_into().map_or(0, u64::from_be_bytes);
         let offset = word & !ALL_ONES;
         let both = word & ALL_ONES != 0 && offset != 0;
-        if word & TABLE_RESERVED != 0 || both || offset % cluster_size != 0 {
+        if word & TABLE_RESERVED != 0 || both || !offset.is_multiple_of(cluster_size) {
             return Err(io::Error::from_raw_os_error(EINVAL));
         }
         table.push(word);

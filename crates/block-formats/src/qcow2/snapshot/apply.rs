@@ -31,7 +31,7 @@ async fn go_back(image: &Qcow2, key: &str) -> Result<()> {
     }
     check_l1(entry, image.cluster_size())?;
     let size = entry.disk_size.unwrap_or_else(|| image.size());
-    if size % 512 != 0 {
+    if !size.is_multiple_of(512) {
         return Err(Error::new("The new size must be a multiple of 512").errno(EINVAL));
     }
     if size != image.size() && image.version() < 3 {

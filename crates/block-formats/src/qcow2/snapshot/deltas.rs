@@ -8,13 +8,14 @@ use std::io;
 
 /// Clusters in one piece of the count.
 const PIECE: u64 = 256;
+const COUNTS: usize = 256;
 /// Pieces that may be held (1 KiB each): bounds memory when a damaged image scatters its mappings.
-const MAX_PIECES: usize = 2 << 20;
+const MAX_PIECES: usize = 512 << 10;
 
 /// Changes by host cluster.
 #[derive(Default)]
 pub(in crate::qcow2) struct Deltas {
-    pieces: HashMap<u64, Box<[i32; PIECE as usize]>>,
+    pieces: HashMap<u64, Box<[i32; COUNTS]>>,
 }
 
 impl Deltas {
@@ -55,7 +56,7 @@ impl Deltas {
         changed.map(|(cluster, _)| cluster / per_block).collect()
     }
 
-    fn piece(&mut self, key: u64) -> io::Result<&mut [i32; PIECE as usize]> {
+    fn piece(&mut self, key: u64) -> io::Result<&mut [i32; COUNTS]> {
         const EFBIG: i32 = 27;
         if self.pieces.len() >= MAX_PIECES && !self.pieces.contains_key(&key) {
             return Err(io::Error::from_raw_os_error(EFBIG));
@@ -63,7 +64,7 @@ impl Deltas {
         Ok(self
             .pieces
             .entry(key)
-            .or_insert_with(|| Box::new([0; PIECE as usize])))
+            .or_insert_with(|| Box::new([0; COUNTS])))
     }
 }
 

@@ -122,7 +122,7 @@ impl Frozen {
             if offset == 0 {
                 continue;
             }
-            if offset % self.cluster_size() != 0 || !seen.insert(offset) {
+            if !offset.is_multiple_of(self.cluster_size()) || !seen.insert(offset) {
                 return Err(damaged());
             }
             offsets.push(offset);
@@ -174,7 +174,7 @@ impl Frozen {
             return Ok((first, ((end - 1) >> self.bits()) - first + 1));
         }
         let offset = entry & OFFSET_MASK;
-        if offset % self.cluster_size() != 0 {
+        if !offset.is_multiple_of(self.cluster_size()) {
             return Err(damaged());
         }
         Ok((offset >> self.bits(), u64::from(offset != 0)))

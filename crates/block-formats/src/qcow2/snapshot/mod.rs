@@ -121,7 +121,7 @@ fn check_l1(entry: &Entry, cluster_size: u64) -> Result<()> {
     if bytes > MAX_L1_BYTES {
         return Err(Error::new("Snapshot L1 table too large").errno(EFBIG));
     }
-    if entry.l1_offset % cluster_size != 0 || entry.l1_offset > i64::MAX as u64 - bytes {
+    if !entry.l1_offset.is_multiple_of(cluster_size) || entry.l1_offset > i64::MAX as u64 - bytes {
         return Err(Error::new("Snapshot L1 table offset invalid").errno(EINVAL));
     }
     Ok(())
