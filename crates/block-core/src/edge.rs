@@ -106,12 +106,12 @@ impl Edge {
         old.refresh_perms()
     }
 
-    /// See [`Node::read`].
+    /// As `Root::read`, without bounds.
     pub fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move { self.node().read(offset, buf).await })
     }
 
-    /// See [`Node::write`].
+    /// As `Root::write`, without bounds.
     pub fn write<'a>(
         &'a self,
         offset: u64,
@@ -121,7 +121,7 @@ impl Edge {
         Box::pin(async move { self.node().write(offset, buf, flags).await })
     }
 
-    /// See [`Node::write_zeroes`].
+    /// As `Root::write_zeroes`, without bounds.
     pub fn write_zeroes(
         &self,
         offset: u64,
@@ -131,17 +131,17 @@ impl Edge {
         Box::pin(async move { self.node().write_zeroes(offset, len, flags).await })
     }
 
-    /// See [`Node::discard`].
+    /// As `Root::discard`, without bounds.
     pub fn discard(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move { self.node().discard(offset, len).await })
     }
 
-    /// See [`Node::flush`].
+    /// As `Root::flush`, without bounds.
     pub fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move { self.node().flush().await })
     }
 
-    /// See [`Node::truncate`].
+    /// As `Root::truncate`, without bounds.
     pub fn truncate(
         &self,
         len: u64,
@@ -150,12 +150,12 @@ impl Edge {
         Box::pin(async move { self.node().truncate(len, preallocation).await })
     }
 
-    /// See [`Node::status`].
+    /// As `Root::status`, without bounds.
     pub fn status(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Status>> {
         Box::pin(async move { self.node().status(offset, len).await })
     }
 
-    /// See [`Node::write_compressed`].
+    /// As `Root::write_compressed`, without bounds.
     pub fn write_compressed<'a>(
         &'a self,
         offset: u64,

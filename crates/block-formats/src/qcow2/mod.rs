@@ -1,7 +1,7 @@
 //! qcow2 (qcow2 interoperability document of the QEMU project): header, mapping, refcounts, snapshots, bitmaps.
 //!
-//! One lock, [`Meta`], is held while metadata is changed or read from the file. Reads of what is in memory take
-//! none: see [`slices`]. The order in which metadata reaches the file keeps every crash harmless:
+//! One lock, `Meta`, is held while metadata is changed or read from the file. Reads of what is in memory take
+//! none: see `slices`. The order in which metadata reaches the file keeps every crash harmless:
 //!
 //! ```text
 //! data            written by the engine before commit() enters it in an L2 slice
@@ -9,9 +9,8 @@
 //!                 -> clusters that no mapping uses any more become free
 //! ```
 //!
-//! What the parts of this folder use of an open image: [`Qcow2::allocate_bytes`] and [`Qcow2::free_bytes`] for metadata of
-//! their own, [`Qcow2::write_out`], [`Qcow2::update_header`], [`Qcow2::stand_still`] with [`Qcow2::forget_caches`] when they work
-//! on the file behind the caches.
+//! What the parts of this folder use of an open image: `allocate_bytes` and `free_bytes` for metadata of their own;
+//! `stand_still`, `freeze`, `change_header` and `reload` when they work on the file behind the caches (snapshots, amend, check).
 
 mod alloc;
 mod amend;
