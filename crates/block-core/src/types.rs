@@ -187,7 +187,10 @@ pub enum ExtentKind {
         at: Option<Place>,
     },
     /// Not in this layer: look in the backing file; zeroes when there is none.
-    Backing,
+    Backing {
+        /// Space that is kept for it, if any.
+        at: Option<Place>,
+    },
     /// Part of one packed cluster, to be unpacked by [`crate::Format::decompress`].
     Compressed {
         /// Where the packed bytes start.

@@ -309,6 +309,8 @@ impl Plan {
                 status.zero,
                 status.compressed,
                 status.at.is_some(),
+                // Whether it reaches the end of the disk counts too.
+                at + status.len == self.lengths[image],
             ));
         }
         if self.strict && seen[0] != seen[1] {

@@ -69,7 +69,7 @@ impl Format for Fake {
         let state = self.state.lock().unwrap();
         let inside = offset % CLUSTER;
         let kind = match state.map.get(&(offset / CLUSTER)) {
-            None => ExtentKind::Backing,
+            None => ExtentKind::Backing { at: None },
             Some(Cluster::Zero) => ExtentKind::Zero { at: None },
             Some(Cluster::Data(at)) => ExtentKind::Data {
                 at: Place {

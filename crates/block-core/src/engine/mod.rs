@@ -97,12 +97,21 @@ impl Mapped {
         };
         self.wrote();
         result?;
-        self.hide_backing(before).await
+        let hidden = self.hide_backing(before).await;
+        if hidden.is_err() {
+            let back = ResizeRequest {
+                size: before,
+                preallocation: crate::Preallocation::Off,
+            };
+            let _all = self.ranges.exclusive(0, u64::MAX).await;
+            resize.resize(back).await?;
+        }
+        hidden
     }
 
     /// What a longer backing file holds past the old end must not show up when the disk grows.
     async fn hide_backing(&self, before: u64) -> qapi::Result<()> {
-        let failed = |e: io::Error| Error::from_io("Failed to zero-fill the new area", &e);
+        let failed = |e: io::Error| Error::from_io("Failed to zero out new clusters", &e);
         let Some(backing) = self.backing.load_full() else {
             return Ok(());
         };
@@ -111,9 +120,23 @@ impl Mapped {
         if before >= end {
             return Ok(());
         }
-        self.write_zeroes(before, end - before, ZeroFlags::default())
+        // Data of zeroes only where a cluster has other data too: the rest could be any size.
+        let unit = u64::from(self.format.geometry().zero_granularity);
+        let whole = before.next_multiple_of(unit).min(end);
+        self.write_zeroes(before, whole - before, ZeroFlags::default())
             .await
-            .map_err(failed)
+            .map_err(failed)?;
+        let cheap = ZeroFlags {
+            no_fallback: true,
+            ..ZeroFlags::default()
+        };
+        self.write_zeroes(
+            whole,
+            end.next_multiple_of(unit).min(self.format.geometry().size) - whole,
+            cheap,
+        )
+        .await
+        .map_err(failed)
     }
 
     /// Tells the children what the parents need.

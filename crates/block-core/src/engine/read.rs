@@ -55,7 +55,7 @@ impl Mapped {
                 buf.fill(0);
                 Ok(())
             }
-            ExtentKind::Backing => self.read_backing(offset, buf).await,
+            ExtentKind::Backing { .. } => self.read_backing(offset, buf).await,
             ExtentKind::Compressed {
                 at,
                 packed_len,

@@ -44,8 +44,11 @@ impl Mapped {
                     self.locate(&mut status, at)?;
                 }
             }
-            ExtentKind::Backing => {
+            ExtentKind::Backing { at } => {
                 status.allocated = false;
+                if let Some(at) = at {
+                    self.locate(&mut status, at)?;
+                }
                 self.past_backing(&mut status, offset)?;
             }
             ExtentKind::Compressed { .. } => {

@@ -138,7 +138,7 @@ impl Mapped {
             let extent = self.extent(offset, len).await?;
             let zero = match extent.kind {
                 ExtentKind::Zero { .. } => true,
-                ExtentKind::Backing => self.backing_is_zero(offset, extent.len).await?,
+                ExtentKind::Backing { .. } => self.backing_is_zero(offset, extent.len).await?,
                 _ => false,
             };
             if !zero {

@@ -74,7 +74,7 @@ impl ToyFormat {
                 recurse: false,
             },
             Some(Cluster::Zero) => ExtentKind::Zero { at: None },
-            None => ExtentKind::Backing,
+            None => ExtentKind::Backing { at: None },
         };
         Extent {
             len: len.min(Self::CLUSTER - inside),

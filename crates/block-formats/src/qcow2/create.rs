@@ -222,14 +222,16 @@ impl Spec {
             Some(other) => return Err(not_accepted("compression-type", other)),
         };
         let extended = flag(options, "extended_l2");
-        let cluster_bits = cluster_bits(number(options, "cluster_size", 65536), extended)?;
-        let spec = Self {
+        if extended && version < 3 {
+            return Err(needs_v3("Extended L2 entries are"));
+        }
+        let mut spec = Self {
             size: number(options, "size", 0).next_multiple_of(512),
             version,
-            cluster_bits,
+            cluster_bits: cluster_bits(number(options, "cluster_size", 65536), extended)?,
             extended,
             preallocation,
-            refcount_order: refcount_order(number(options, "refcount_bits", 16))?,
+            refcount_order: 4,
             lazy: flag(options, "lazy_refcounts"),
             compression,
             backing: text(options, "backing_file"),
@@ -237,36 +239,13 @@ impl Spec {
             data_file: text(options, "data_file"),
             data_file_raw: flag(options, "data_file_raw"),
         };
-        spec.check_versions()?;
+        spec.check_backing()?;
+        spec.refcount_order = refcount_order(number(options, "refcount_bits", 16))?;
         spec.check_files()?;
         Ok(spec)
     }
 
-    fn check_versions(&self) -> Result<()> {
-        if self.version >= 3 {
-            return Ok(());
-        }
-        if self.extended {
-            return Err(needs_v3("Extended L2 entries are"));
-        }
-        if self.lazy {
-            return Err(needs_v3("Lazy refcounts"));
-        }
-        if self.refcount_order != 4 {
-            return Err(invalid(
-                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
-            ));
-        }
-        if self.data_file.is_some() {
-            return Err(needs_v3("External data files are"));
-        }
-        if self.compression != CompressionType::Zlib {
-            return Err(needs_v3("Non-zlib compression type is"));
-        }
-        Ok(())
-    }
-
-    fn check_files(&self) -> Result<()> {
+    fn check_backing(&self) -> Result<()> {
         if self.backing.is_some() && self.preallocation != Preallocation::Off && !self.extended {
             return Err(invalid(
                 "Backing file and preallocation can only be used at the same time if extended_l2 is on",
@@ -277,6 +256,19 @@ impl Spec {
                 "Backing format cannot be used without backing file",
             ));
         }
+        if self.lazy && self.version < 3 {
+            return Err(needs_v3("Lazy refcounts"));
+        }
+        Ok(())
+    }
+
+    fn check_files(&self) -> Result<()> {
+        let old = self.version < 3;
+        if old && self.refcount_order != 4 {
+            return Err(invalid(
+                "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or greater)",
+            ));
+        }
         if self.data_file_raw && self.data_file.is_none() {
             return Err(invalid("data-file-raw requires data-file"));
         }
@@ -284,6 +276,12 @@ impl Spec {
             return Err(invalid(
                 "Backing file and data-file-raw cannot be used at the same time",
             ));
+        }
+        if old && self.data_file.is_some() {
+            return Err(needs_v3("External data files are"));
+        }
+        if old && self.compression != CompressionType::Zlib {
+            return Err(needs_v3("Non-zlib compression type is"));
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ const EIO: i32 = 5;
 /// What one cluster or subcluster holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Piece {
-    Backing,
+    Backing(Option<u64>),
     Zero(Option<u64>),
     Data(u64),
     Packed { host: u64, len: u32 },
@@ -25,10 +25,12 @@ impl Piece {
     /// Whether `next`, `distance` bytes on, continues this piece.
     fn goes_on(self, next: Self, distance: u64) -> bool {
         match (self, next) {
-            (Self::Backing, Self::Backing) | (Self::Zero(None), Self::Zero(None)) => true,
-            (Self::Data(a), Self::Data(b)) | (Self::Zero(Some(a)), Self::Zero(Some(b))) => {
-                a + distance == b
+            (Self::Backing(None), Self::Backing(None)) | (Self::Zero(None), Self::Zero(None)) => {
+                true
             }
+            (Self::Data(a), Self::Data(b))
+            | (Self::Zero(Some(a)), Self::Zero(Some(b)))
+            | (Self::Backing(Some(a)), Self::Backing(Some(b))) => a + distance == b,
             _ => false,
         }
     }
@@ -43,7 +45,7 @@ impl Qcow2 {
         if slice.host == 0 {
             return Some(Extent {
                 len: end - offset,
-                kind: ExtentKind::Backing,
+                kind: ExtentKind::Backing { at: None },
             });
         }
         let first = self.piece(slice, offset)?;
@@ -78,7 +80,10 @@ impl Qcow2 {
                 at: place(host),
                 recurse: self.recurse(),
             },
-            _ => ExtentKind::Backing,
+            Piece::Backing(host) => ExtentKind::Backing {
+                at: host.map(place),
+            },
+            Piece::Packed { .. } => ExtentKind::Backing { at: None },
         }
     }
 
@@ -120,7 +125,7 @@ impl Qcow2 {
                 let kept = host != 0 || (layout.data_file && copied);
                 Piece::Zero(kept.then_some(host + inside))
             }
-            _ => Piece::Backing,
+            _ => Piece::Backing(None),
         })
     }
 
@@ -131,7 +136,7 @@ impl Qcow2 {
         };
         let index = u32::try_from(inside >> self.layout.subcluster_bits()).ok()?;
         match bitmap.get(index) {
-            Subcluster::Unallocated => Some(Piece::Backing),
+            Subcluster::Unallocated => Some(Piece::Backing(host)),
             Subcluster::Zero => Some(Piece::Zero(host)),
             Subcluster::Allocated => host.map(Piece::Data),
             Subcluster::Invalid => None,
@@ -146,7 +151,7 @@ impl Qcow2 {
         if unmapped > 0 {
             return Ok(Extent {
                 len: unmapped,
-                kind: ExtentKind::Backing,
+                kind: ExtentKind::Backing { at: None },
             });
         }
         let slice = self.slice(&mut meta, self.layout.slice_of(offset)).await?;

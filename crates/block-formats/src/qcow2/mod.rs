@@ -233,7 +233,8 @@ impl Format for Qcow2 {
     }
 
     fn bitmaps(&self) -> Option<&dyn Bitmaps> {
-        Some(self)
+        // Version 2 has no place for them.
+        (self.version() >= 3).then_some(self)
     }
 
     fn amend(&self) -> Option<&dyn Amend> {

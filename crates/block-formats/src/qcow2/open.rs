@@ -291,11 +291,7 @@ pub(super) async fn build(
         read_only: AtomicBool::new(read_only),
         broken: AtomicBool::new(false),
         writing: AtomicBool::new(false),
-        holes: AtomicU8::new(if layout.data_file {
-            state::HOLES
-        } else {
-            state::UNKNOWN
-        }),
+        holes: AtomicU8::new(state::UNKNOWN),
         slices: SliceCache::new(layout, meta.header.size, options.l2_cache),
         options,
         snapshots: SnapshotSet::default(),

@@ -29,9 +29,7 @@ fn mode(options: &Dict) -> qapi::Result<Preallocation> {
             Err(Error::new("Unsupported preallocation mode: metadata").errno(95))
         }
         Some(mode) => Ok(mode),
-        None => Err(Error::new(format!(
-            "Parameter 'preallocation' does not accept value '{name}'"
-        ))),
+        None => Err(Error::new(format!("invalid parameter value: {name}"))),
     }
 }
 

@@ -60,6 +60,16 @@ fn print_help(format: &str) -> qapi::Result<()> {
     Ok(())
 }
 
+/// An option that only create knows gets a word more.
+fn for_create_only(error: Error, format: &str) -> Error {
+    let options = find_format(format).map_or(&[][..], |driver| driver.create_options);
+    let named = |o: &OptionDesc| error.message() == format!("Invalid parameter '{}'", o.name);
+    if options.iter().any(named) {
+        return error.hint("This option is only supported for image creation");
+    }
+    error
+}
+
 async fn run(matches: ArgMatches) -> Outcome {
     let args = Args(matches);
     let text = options::joined(&args)?;
@@ -95,7 +105,8 @@ async fn run(matches: ArgMatches) -> Outcome {
         return Ok(0);
     }
     let known = known(node.driver())?;
-    let wanted = options::read(known, Some(&text))?;
+    let wanted =
+        options::read(known, Some(&text)).map_err(|e| for_create_only(e, node.driver()))?;
     let Some(amend) = node.format().and_then(|f| f.amend()) else {
         return Err(Error::new(format!(
             "Format driver '{}' does not support option amendment",

@@ -177,10 +177,7 @@ async fn act(
     let node = disk.node();
     let Some(bitmaps) = node.format().and_then(|f| f.bitmaps()) else {
         return Err(match action {
-            Action::Plain("add") => Error::with_errno(
-                format!("Can't store persistent bitmaps to {}", node.name()),
-                95,
-            ),
+            Action::Plain("add") => refuse(&node, bitmap),
             _ => not_found(bitmap),
         });
     };
@@ -195,6 +192,17 @@ async fn act(
         Action::Plain(name) => bitmaps.set_enabled(bitmap, name == "enable").await,
         Action::Merge(from) => merge(bitmaps, source, bitmap, from).await,
     }
+}
+
+/// Why bitmaps cannot be added to this image.
+fn refuse(node: &block::Node, bitmap: &str) -> Error {
+    let name = node.name();
+    if node.driver() == "qcow2" {
+        return Error::new(format!(
+            "Can't make bitmap '{bitmap}' persistent in '{name}': Cannot store dirty bitmaps in qcow2 v2 files"
+        ));
+    }
+    Error::with_errno(format!("Can't store persistent bitmaps to {name}"), 95)
 }
 
 async fn merge(

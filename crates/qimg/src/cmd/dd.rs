@@ -98,7 +98,7 @@ async fn run(matches: ArgMatches) -> Outcome {
         .length()
         .map_err(|e| Error::from_io(format!("Failed to get size for '{}'", operands.input), &e))?;
     let (from, len) = range(&operands, size);
-    if from > size {
+    if from > end(&operands, size) {
         report(&Error::new(format!(
             "{}: cannot skip to specified offset",
             operands.input
@@ -147,11 +147,15 @@ async fn run(matches: ArgMatches) -> Outcome {
 
 /// First byte and length of what is copied.
 fn range(operands: &Operands, size: u64) -> (u64, u64) {
-    let end = operands
-        .count
-        .map_or(size, |count| count.saturating_mul(operands.block).min(size));
     let from = operands.skip.saturating_mul(operands.block);
-    (from, end.saturating_sub(from))
+    (from, end(operands, size).saturating_sub(from))
+}
+
+/// Where copying ends: `count` counts from the start of the disk, what is skipped included.
+fn end(operands: &Operands, size: u64) -> u64 {
+    operands
+        .count
+        .map_or(size, |count| count.saturating_mul(operands.block).min(size))
 }
 
 fn told(error: ConvertError) -> Failure {

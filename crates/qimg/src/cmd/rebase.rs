@@ -202,7 +202,7 @@ fn check_link(overlay: &Root, link: Option<&BackingLink>) -> qapi::Result<()> {
 /// Writes the link into the header, after all data is on disk.
 async fn relink(overlay: &Root, link: Option<&BackingLink>) -> qapi::Result<()> {
     check_link(overlay, link)?;
-    let name = link.map_or("(no file)", |l| l.file.as_str());
+    let name = link.map_or("", |l| l.file.as_str());
     overlay
         .flush()
         .await

@@ -103,7 +103,8 @@ async fn run(matches: ArgMatches) -> Outcome {
         }
         Action::Apply(key) => {
             let what = format!("Could not apply snapshot '{key}'");
-            let snapshots = snapshots.ok_or_else(|| unsupported(what.clone()))?;
+            let none = "Block driver does not support snapshots";
+            let snapshots = snapshots.ok_or_else(|| Error::new(format!("{what}: {none}")))?;
             snapshots
                 .apply(key)
                 .await
