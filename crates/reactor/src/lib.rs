@@ -27,10 +27,17 @@ pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
         .worker_threads(threads())
         .enable_all()
         .build()?;
-    let output = runtime.block_on(future);
+    let output = runtime.block_on(async {
+        // A file over the process's limit is an error of the write (EFBIG), not the end of the process.
+        let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
+        Ok::<_, io::Error>(future.await)
+    })?;
     runtime.shutdown_background();
     Ok(output)
 }
+
+/// A write went over the limit on file sizes.
+const SIGXFSZ: i32 = 25;
 
 /// Runs a tool's main future: as [`block_on`], but as one of the tasks, so that it wakes up among their threads and
 /// not on one of its own.

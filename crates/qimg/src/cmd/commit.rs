@@ -73,7 +73,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     let base = cli::open(
         &session,
         layer.filename(),
-        Some(layer.driver()),
+        declared_format(&top.node(), &layer).await?.as_deref(),
         false,
         Flags {
             share_backing: false,
@@ -107,6 +107,20 @@ async fn run(matches: ArgMatches) -> Outcome {
         println!("Image committed.");
     }
     Ok(0)
+}
+
+/// The format that the layer above a layer names. A raw disk that was only guessed stays one: it must not become an image
+/// of another format by what is committed into its first sector.
+async fn declared_format(top: &Arc<Node>, layer: &Arc<Node>) -> qapi::Result<Option<String>> {
+    let chain = layers(top);
+    let above = chain.windows(2).find(|pair| Arc::ptr_eq(&pair[1], layer));
+    let above = above.and_then(|pair| pair[0].format());
+    let link = match above {
+        Some(format) => format.info().await?.backing,
+        None => None,
+    };
+    let named = link.and_then(|link| link.format).filter(|f| !f.is_empty());
+    Ok(named.or_else(|| (layer.driver() != "raw").then(|| layer.driver().to_owned())))
 }
 
 /// The layer to commit into: the next one, or the one called `base`.
