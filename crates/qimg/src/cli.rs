@@ -41,6 +41,7 @@ pub(crate) enum Top {
 /// Reads the words before the command.
 pub(crate) fn top_level(args: &[String]) -> Top {
     let mut rest = args.iter();
+    let mut traces = Vec::new();
     while let Some(word) = rest.next() {
         match word.as_str() {
             "-h" | "--help" => {
@@ -51,11 +52,22 @@ pub(crate) fn top_level(args: &[String]) -> Top {
                 print_version();
                 return Top::Done(ExitCode::SUCCESS);
             }
-            // Accepted: there are no trace points to choose from yet.
-            "-T" | "--trace" => {
-                rest.next();
+            "-T" | "--trace" => match rest.next() {
+                Some(value) => traces.push(value.clone()),
+                None => return wrong_top(&format!("option requires an argument -- '{word}'")),
+            },
+            word if word.starts_with("--trace=") => {
+                traces.push(word["--trace=".len()..].to_owned());
+            }
+            "generate" => {
+                let words: Vec<String> = rest.cloned().collect();
+                return Top::Done(finish("generate", crate::generate::run(&words)));
             }
             name => {
+                if let Err(error) = crate::trace::start(&traces) {
+                    report(&error);
+                    return Top::Done(ExitCode::FAILURE);
+                }
                 return match COMMANDS.iter().find(|c| c.name == name) {
                     Some(command) => Top::Run(command, rest.cloned().collect()),
                     None => wrong_top(&format!("Command not found: {name}")),
@@ -107,6 +119,11 @@ pub(crate) fn run(command: &'static Command, args: Vec<String>) -> ExitCode {
         Ok(outcome) => outcome,
         Err(error) => Err(Error::from_io("Could not start", &error).into()),
     };
+    finish(command.name, outcome)
+}
+
+/// Tells what a command came to, as its exit code.
+fn finish(command: &str, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(code) | Err(Failure::Told(code)) => ExitCode::from(code),
         Err(Failure::Error(error)) => {
@@ -116,7 +133,7 @@ pub(crate) fn run(command: &'static Command, args: Vec<String>) -> ExitCode {
         Err(Failure::Usage(message)) => {
             let prog = prog_name();
             eprintln!("{prog}: {message}");
-            try_help(command.name);
+            try_help(command);
             ExitCode::FAILURE
         }
     }
@@ -128,8 +145,14 @@ fn try_help(command: &str) {
 
 /// The clap command of one of ours.
 pub(crate) fn clap_command(command: &Command) -> clap::Command {
+    let prog = prog_name();
     let base = clap::Command::new(command.name)
         .about(command.about)
+        .override_usage(format!(
+            "{prog} {} [OPTIONS] {}",
+            command.name, command.operands
+        ))
+        .after_help(examples(command))
         .infer_long_args(true)
         .args_override_self(true)
         .arg(
@@ -153,6 +176,15 @@ pub(crate) fn clap_command(command: &Command) -> clap::Command {
             arg
         }
     })
+}
+
+fn examples(command: &Command) -> String {
+    let prog = prog_name();
+    let mut out = String::from("Examples:");
+    for (line, what) in command.examples {
+        out.push_str(&format!("\n  {prog} {line}\n      {what}"));
+    }
+    out
 }
 
 fn parse(command: &Command, args: Vec<String>) -> Result<ArgMatches, ExitCode> {
@@ -220,12 +252,35 @@ fn getopt_words(error: &clap::Error, last: &str) -> String {
 
 /// An option with a value.
 pub(crate) fn value(id: &'static str, short: char, help: &'static str) -> Arg {
-    Arg::new(id).short(short).long(id).help(help)
+    Arg::new(id)
+        .short(short)
+        .long(id)
+        .value_name(value_name(id))
+        .help(help)
+}
+
+/// What the help calls an option's value.
+fn value_name(id: &str) -> &'static str {
+    match id {
+        _ if id.ends_with("format") => "FMT",
+        _ if id.ends_with("cache") => "MODE",
+        _ if id.ends_with("size") => "SIZE",
+        "backing" | "base" | "source-file" => "FILE",
+        "rate" | "granularity" | "offset" => "SIZE",
+        "count" | "depth" | "parallel" => "N",
+        "create" | "apply" | "delete" | "snapshot" | "source-snapshot" => "SNAPSHOT",
+        "repair" => "leaks|all",
+        _ => "VALUE",
+    }
 }
 
 /// An option without one.
 pub(crate) fn flag(id: &'static str, short: char, help: &'static str) -> Arg {
-    value(id, short, help).action(ArgAction::SetTrue)
+    Arg::new(id)
+        .short(short)
+        .long(id)
+        .action(ArgAction::SetTrue)
+        .help(help)
 }
 
 /// `--image-opts`
@@ -275,8 +330,8 @@ pub(crate) fn print_json(value: &qapi::Value) {
 }
 
 /// The operands.
-pub(crate) fn operands(name: &'static str) -> Arg {
-    Arg::new("operands").num_args(0..).value_name(name)
+pub(crate) fn operands() -> Arg {
+    Arg::new("operands").num_args(0..).hide(true)
 }
 
 /// A command line that was read.

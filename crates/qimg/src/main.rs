@@ -3,9 +3,11 @@
 
 mod cli;
 mod cmd;
+mod generate;
 mod number;
 mod options;
 mod progress;
+mod trace;
 
 use std::process::ExitCode;
 

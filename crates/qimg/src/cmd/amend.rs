@@ -15,6 +15,14 @@ use crate::progress::{self, Meter};
 pub(super) const COMMAND: Command = Command {
     name: "amend",
     about: "Update format-specific options of the image",
+    operands: "FILENAME",
+    examples: &[
+        (
+            "amend -o compat=1.1 disk.qcow2",
+            "bring an old image to the current version",
+        ),
+        ("amend -f qcow2 -o help", "list what can be changed"),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -38,7 +46,7 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(progress::arg())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 /// What may be amended in images of a format.

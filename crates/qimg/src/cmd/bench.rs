@@ -15,6 +15,17 @@ use crate::number;
 pub(super) const COMMAND: Command = Command {
     name: "bench",
     about: "Run a simple image benchmark",
+    operands: "FILENAME",
+    examples: &[
+        (
+            "bench -c 10000 -d 32 disk.qcow2",
+            "read 10000 times 4 KiB, 32 at a time",
+        ),
+        (
+            "bench -w -t none -s 64k disk.qcow2",
+            "write around the page cache; destroys the content",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -62,7 +73,7 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(flag("quiet", 'q', "quiet operations"))
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 /// What the numbers say, checked.

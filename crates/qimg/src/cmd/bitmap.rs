@@ -13,6 +13,17 @@ use crate::cli::{self, Args, Failure, Outcome, value};
 pub(super) const COMMAND: Command = Command {
     name: "bitmap",
     about: "Perform modifications of the persistent bitmap in the image",
+    operands: "FILENAME BITMAP",
+    examples: &[
+        (
+            "bitmap --add disk.qcow2 b0",
+            "record from now on which parts change",
+        ),
+        (
+            "bitmap --merge b0 -b old.qcow2 disk.qcow2 b1",
+            "add what b0 of another image has recorded",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -58,7 +69,7 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(cli::image_opts())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME BITMAP"))
+        .arg(cli::operands())
 }
 
 /// One operation.

@@ -13,6 +13,11 @@ use crate::cli::{self, Args, Failure, Outcome, Output, flag, value};
 pub(super) const COMMAND: Command = Command {
     name: "check",
     about: "Check basic image integrity",
+    operands: "FILENAME",
+    examples: &[
+        ("check disk.qcow2", "look for leaks and errors"),
+        ("check -r all disk.qcow2", "repair what is found"),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -38,7 +43,7 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(cli::output())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 fn fix(args: &Args) -> Result<Fix, Failure> {

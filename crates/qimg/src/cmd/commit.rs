@@ -17,6 +17,17 @@ use crate::progress::{self, INTERRUPTED, Meter};
 pub(super) const COMMAND: Command = Command {
     name: "commit",
     about: "Commit image to its backing file",
+    operands: "FILENAME",
+    examples: &[
+        (
+            "commit overlay.qcow2",
+            "write the overlay's changes into its backing file",
+        ),
+        (
+            "commit -p -b base.qcow2 overlay.qcow2",
+            "the same into a file further down",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -40,7 +51,7 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(flag("quiet", 'q', "quiet operations"))
         .arg(progress::arg())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

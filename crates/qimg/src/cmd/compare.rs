@@ -14,6 +14,14 @@ use crate::progress::{self, INTERRUPTED, Meter};
 pub(super) const COMMAND: Command = Command {
     name: "compare",
     about: "Check if two images have the same contents",
+    operands: "FILENAME1 FILENAME2",
+    examples: &[
+        ("compare a.qcow2 b.raw", "equal content?"),
+        (
+            "compare -s a.qcow2 b.qcow2",
+            "equal sizes and allocation too?",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -43,7 +51,7 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(progress::arg())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

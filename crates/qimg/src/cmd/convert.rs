@@ -21,6 +21,18 @@ use target::Target;
 pub(super) const COMMAND: Command = Command {
     name: "convert",
     about: "Copy one or more images to another, changing the format",
+    operands: "SRC_FILENAME... TGT_FILENAME",
+    examples: &[
+        (
+            "convert -p -O qcow2 disk.vmdk disk.qcow2",
+            "convert with a progress bar",
+        ),
+        ("convert -c -O qcow2 disk.raw small.qcow2", "pack it"),
+        (
+            "convert -O qcow2 -B base.qcow2 -F qcow2 top.qcow2 new.qcow2",
+            "keep only what differs from base.qcow2",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -34,7 +46,7 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(progress::arg())
         .arg(cli::object())
-        .arg(cli::operands("SRC_FILENAME... TGT_FILENAME"))
+        .arg(cli::operands())
 }
 
 fn source_args(command: clap::Command) -> clap::Command {

@@ -11,6 +11,15 @@ use crate::{number, options};
 pub(super) const COMMAND: Command = Command {
     name: "create",
     about: "Create and format a new image file",
+    operands: "FILENAME [SIZE]",
+    examples: &[
+        ("create -f qcow2 disk.qcow2 20G", "an empty disk of 20 GiB"),
+        (
+            "create -f qcow2 -b base.qcow2 -F qcow2 overlay.qcow2",
+            "a disk that starts as base.qcow2",
+        ),
+        ("create -f qcow2 -o help", "list the format's options"),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -28,7 +37,7 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(flag("backing-unsafe", 'u', "do not open the backing file"))
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(cli::object())
-        .arg(cli::operands("FILENAME [SIZE]"))
+        .arg(cli::operands())
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

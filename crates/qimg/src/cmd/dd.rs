@@ -17,6 +17,11 @@ use crate::progress::{INTERRUPTED, Meter};
 pub(super) const COMMAND: Command = Command {
     name: "dd",
     about: "Copy input to output with optional format conversion",
+    operands: "if=FILENAME of=FILENAME [bs=SIZE] [count=N] [skip=N]",
+    examples: &[(
+        "dd -O raw bs=1M count=10 if=disk.qcow2 of=head.raw",
+        "the first 10 MiB",
+    )],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -36,7 +41,7 @@ fn args(command: clap::Command) -> clap::Command {
             "open images in shared mode for concurrent access",
         ))
         .arg(cli::object())
-        .arg(cli::operands("NAME=VALUE"))
+        .arg(cli::operands())
 }
 
 /// What the operands say.

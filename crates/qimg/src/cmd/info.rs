@@ -11,6 +11,14 @@ use crate::options::to_look;
 pub(super) const COMMAND: Command = Command {
     name: "info",
     about: "Display information about the image",
+    operands: "FILENAME",
+    examples: &[
+        ("info disk.qcow2", "what it is"),
+        (
+            "info --backing-chain --output=json disk.qcow2",
+            "all files it stands on, for programs",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -35,7 +43,7 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(cli::output())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

@@ -14,6 +14,14 @@ use crate::options::to_look;
 pub(super) const COMMAND: Command = Command {
     name: "map",
     about: "Dump the metadata of the image: what lies where",
+    operands: "FILENAME",
+    examples: &[
+        ("map disk.qcow2", "where its data lies"),
+        (
+            "map --output=json disk.qcow2",
+            "the same for programs, zeroes and holes too",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -46,7 +54,7 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(cli::output())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

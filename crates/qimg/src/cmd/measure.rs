@@ -12,6 +12,17 @@ use crate::options::{self, SnapshotKey};
 pub(super) const COMMAND: Command = Command {
     name: "measure",
     about: "Calculate the file size required for a new image",
+    operands: "[FILENAME]",
+    examples: &[
+        (
+            "measure -O qcow2 disk.raw",
+            "how large disk.raw would be as qcow2",
+        ),
+        (
+            "measure --size 1T -O qcow2",
+            "how large a full disk of 1 TiB would get",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -35,7 +46,7 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(cli::output())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

@@ -31,6 +31,10 @@ pub(crate) struct Command {
     pub(crate) name: &'static str,
     /// One line for the help.
     pub(crate) about: &'static str,
+    /// What follows the options, for the help.
+    pub(crate) operands: &'static str,
+    /// Command lines (without the tool's name) and what they do.
+    pub(crate) examples: &'static [(&'static str, &'static str)],
     /// Adds its options.
     pub(crate) args: fn(clap::Command) -> clap::Command,
     /// Does it.

@@ -16,6 +16,17 @@ use crate::progress::{self, INTERRUPTED, Meter};
 pub(super) const COMMAND: Command = Command {
     name: "rebase",
     about: "Change the backing file of the image",
+    operands: "FILENAME",
+    examples: &[
+        (
+            "rebase -b new.qcow2 -F qcow2 overlay.qcow2",
+            "keep the content over another backing file",
+        ),
+        (
+            "rebase -u -b moved/base.qcow2 -F qcow2 overlay.qcow2",
+            "only the name has changed",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -58,7 +69,7 @@ fn args(command: clap::Command) -> clap::Command {
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(progress::arg())
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 async fn run(matches: ArgMatches) -> Outcome {

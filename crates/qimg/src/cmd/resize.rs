@@ -10,6 +10,14 @@ use crate::cli::{self, Args, Failure, Outcome, flag, value};
 pub(super) const COMMAND: Command = Command {
     name: "resize",
     about: "Resize the image",
+    operands: "FILENAME [+-]SIZE",
+    examples: &[
+        ("resize disk.qcow2 +10G", "grow by 10 GiB"),
+        (
+            "resize --shrink disk.qcow2 5G",
+            "cut everything past 5 GiB off",
+        ),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -36,7 +44,7 @@ fn args(command: clap::Command) -> clap::Command {
         )
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(cli::object())
-        .arg(cli::operands("FILENAME [+-]SIZE"))
+        .arg(cli::operands())
 }
 
 /// What the new size is counted from.

@@ -15,6 +15,12 @@ use crate::cli::{self, Args, Failure, Outcome, flag, value};
 pub(super) const COMMAND: Command = Command {
     name: "snapshot",
     about: "List or manipulate snapshots within the image",
+    operands: "FILENAME",
+    examples: &[
+        ("snapshot -c before disk.qcow2", "take a snapshot"),
+        ("snapshot -l disk.qcow2", "list them"),
+        ("snapshot -a before disk.qcow2", "go back to it"),
+    ],
     args,
     run: |matches| Box::pin(run(matches)),
 };
@@ -38,7 +44,7 @@ fn args(command: clap::Command) -> clap::Command {
         ))
         .arg(flag("quiet", 'q', "quiet operation"))
         .arg(cli::object())
-        .arg(cli::operands("FILENAME"))
+        .arg(cli::operands())
 }
 
 /// What is to be done.
