@@ -16,6 +16,10 @@ use crate::{
     Protocol, Role, WriteFlags, ZeroFlags,
 };
 
+/// Longest file in bytes: what is behind it fails as on a full file system.
+const MAX_LEN: usize = 512 << 20;
+const EFBIG: i32 = 27;
+
 /// A file in memory. Clones share the bytes, so that a test can "crash" one user and open the file again.
 #[derive(Clone)]
 pub struct MemoryFile {
@@ -98,6 +102,9 @@ impl MemoryFile {
         self.spend()?;
         let start = usize::try_from(offset).map_err(|_| io::Error::from_raw_os_error(27))?;
         let mut file = self.lock();
+        if start.saturating_add(len) > MAX_LEN {
+            return Err(io::Error::from_raw_os_error(EFBIG));
+        }
         if file.len() < start + len {
             file.resize(start + len, 0);
         }
@@ -156,9 +163,13 @@ impl Protocol for MemoryFile {
     }
 
     fn truncate(&self, len: u64, _preallocation: Preallocation) -> BoxFuture<'_, qapi::Result<()>> {
-        let result = self.spend().map(|()| {
-            self.lock()
-                .resize(usize::try_from(len).unwrap_or(usize::MAX), 0);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let result = self.spend().and_then(|()| {
+            if len > MAX_LEN {
+                return Err(io::Error::from_raw_os_error(EFBIG));
+            }
+            self.lock().resize(len, 0);
+            Ok(())
         });
         ready(result.map_err(|e| qapi::Error::from_io("Failed to resize", &e)))
     }

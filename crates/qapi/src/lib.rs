@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod getopt;
 pub mod json;
 pub mod opts;
 mod report;

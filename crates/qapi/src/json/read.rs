@@ -108,7 +108,11 @@ impl Reader<'_> {
         } else if let Ok(n) = token.parse() {
             Value::Uint(n)
         } else {
-            Value::Float(token.parse().map_err(|_| self.bad("stray number"))?)
+            let number: f64 = token.parse().map_err(|_| self.bad("stray number"))?;
+            if !number.is_finite() {
+                return Err(self.bad("number out of range"));
+            }
+            Value::Float(number)
         };
         self.at += len;
         Ok(value)
