@@ -54,6 +54,8 @@ pub struct OpenRequest<'a> {
     pub read_write: bool,
     /// Open only to look (`info`, `check`): the image may be damaged, nothing is repaired on the way.
     pub check_only: bool,
+    /// Space that becomes free is given back to what is below.
+    pub unmap: bool,
     /// Do not open what the image names beside backing (data file): `info`.
     pub no_io: bool,
     /// Opens other children.

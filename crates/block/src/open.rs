@@ -32,6 +32,8 @@ pub struct Flags {
     pub cache: CacheMode,
     /// `-U`
     pub force_share: bool,
+    /// `discard=unmap`: space that becomes free goes back to the file system.
+    pub unmap: bool,
     /// Without backing files.
     pub no_backing: bool,
     /// Others may write to the backing files meanwhile: the caller itself will.
@@ -286,6 +288,7 @@ impl Session {
             options: &mut options,
             read_write,
             check_only: flags.check_only,
+            unmap: flags.unmap,
             no_io: flags.no_io,
             gate: &gate,
         })
@@ -338,10 +341,17 @@ impl Session {
                 if let Some(format) = format {
                     tree.insert("driver", format);
                 }
-                let Named::Protocol(file) = name::parse(&path)? else {
-                    return Err(Error::new("A backing file cannot be named by JSON"));
-                };
-                Box::pin(self.open_over(file, tree, below, depth + 1)).await?
+                match name::parse(&path)? {
+                    Named::Protocol(file) => {
+                        Box::pin(self.open_over(file, tree, below, depth + 1)).await?
+                    }
+                    Named::Tree(mut options) => {
+                        for (key, value) in tree.into_entries() {
+                            options.insert(key, value);
+                        }
+                        Box::pin(self.open_tree(options, below, depth + 1)).await?
+                    }
+                }
             }
         };
         let edge = Edge::attach("backing", Role::Backing, node, Perms::NONE, Perms::ALL)?;

@@ -3,16 +3,16 @@
 //! An image from outside must not make a tool read or write a file of the host that its user did not mean. A name
 //! in it is followed only when it is a plain regular file beneath the image's own folder (symbolic links resolved).
 //! A backing file elsewhere is followed too if it is an image with a header of its own, since its content cannot be some
-//! other file's. Everything beneath folders the user allowed is fine.
+//! other file's. A `json:` name is followed when all files in it may be. Everything beneath folders the user allowed is fine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use block_core::Role;
-use qapi::Error;
+use qapi::{Dict, Error, Value, json};
 
-use crate::name::has_protocol;
-use crate::registry::{PROBE_LEN, looks_like_format};
+use crate::name::{beside, has_protocol};
+use crate::registry::{PROBE_LEN, find_format, looks_like_format};
 
 /// Folders beneath which everything is allowed: the option's, and those of the environment.
 pub(crate) fn allowed_folders(option: &[String]) -> Vec<PathBuf> {
@@ -40,6 +40,12 @@ pub(crate) fn check(
             .hint("Use --allow-path DIR to allow what is beneath DIR.")
             .errno(13))
     };
+    if let Some(files) = json_files(target) {
+        for file in files {
+            check(image, &beside(image, &file), role, declared, allowed)?;
+        }
+        return Ok(());
+    }
     if has_protocol(target) {
         return refused("which is not a plain file");
     }
@@ -61,6 +67,39 @@ pub(crate) fn check(
         return Ok(());
     }
     refused("which is outside of its folder")
+}
+
+/// The files that a `json:` name stands for, when it names nothing but formats over plain files.
+fn json_files(name: &str) -> Option<Vec<String>> {
+    let value = json::parse(name.strip_prefix("json:")?).ok()?;
+    let Value::Dict(options) = value else {
+        return None;
+    };
+    let mut files = Vec::new();
+    plain_files(&qapi::opts::nest(options).ok()?, &mut files)?;
+    Some(files)
+}
+
+/// Gathers them; `None` when there is anything else.
+fn plain_files(options: &Dict, files: &mut Vec<String>) -> Option<()> {
+    let driver = options.get_str("driver").unwrap_or("file");
+    if driver == "file" {
+        files.push(options.get_str("filename")?.to_owned());
+        return Some(());
+    }
+    if driver != "raw" && find_format(driver).is_none() {
+        return None;
+    }
+    let children = options.iter().filter_map(|(_, value)| match value {
+        Value::Dict(child) => Some(child),
+        _ => None,
+    });
+    let mut any = false;
+    for child in children {
+        plain_files(child, files)?;
+        any = true;
+    }
+    any.then_some(())
 }
 
 fn has_header(path: &Path) -> bool {

@@ -6,6 +6,7 @@ mod error;
 pub mod getopt;
 pub mod json;
 pub mod opts;
+pub mod out;
 mod report;
 mod size;
 mod value;

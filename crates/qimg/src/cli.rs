@@ -1,5 +1,6 @@
 //! Command lines as getopt reads them: the top level, options of commands, and how failures are told.
 
+use qapi::out;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -85,28 +86,28 @@ fn wrong_top(message: &str) -> Top {
 }
 
 fn print_version() {
-    println!("{} version {VERSION}", prog_name());
+    out::line(format!("{} version {VERSION}", prog_name()));
 }
 
 fn print_help() {
     print_version();
-    println!("QEMU disk image utility.  Usage:\n");
-    println!(
+    out::line("QEMU disk image utility.  Usage:\n");
+    out::line(format!(
         "  {} [standard options] COMMAND [--help | command options]\n",
         prog_name()
-    );
-    println!("Standard options:");
-    println!("  -h, --help\n     display this help and exit");
-    println!("  -V, --version\n     display version info and exit");
-    println!("  -T,--trace TRACE\n     specify tracing options\n");
-    println!("Recognized commands (run qemu-img COMMAND --help for command-specific help):\n");
+    ));
+    out::line("Standard options:");
+    out::line("  -h, --help\n     display this help and exit");
+    out::line("  -V, --version\n     display version info and exit");
+    out::line("  -T,--trace TRACE\n     specify tracing options\n");
+    out::line("Recognized commands (run qemu-img COMMAND --help for command-specific help):\n");
     for command in COMMANDS {
-        println!("  {:<10} {}", command.name, command.about);
+        out::line(format!("  {:<10} {}", command.name, command.about));
     }
-    println!(
+    out::line(format!(
         "\nSupported image formats:\n  {}",
         block::format_names().join(" ")
-    );
+    ));
 }
 
 /// Runs a command to its exit code.
@@ -200,7 +201,7 @@ fn parse(command: &Command, args: Vec<String>) -> Result<ArgMatches, ExitCode> {
         .try_get_matches_from(called)
         .map_err(|error| {
             if error.kind() == ErrorKind::DisplayHelp {
-                print!("{error}");
+                out::text(&error.to_string());
                 return ExitCode::SUCCESS;
             }
             eprintln!("{prog} {}: {}", command.name, getopt_words(&error, &last));
@@ -326,7 +327,7 @@ pub(crate) enum Output {
 
 /// Prints a value as QEMU does, indented.
 pub(crate) fn print_json(value: &qapi::Value) {
-    println!("{}", qapi::json::pretty(value));
+    out::line(qapi::json::pretty(value));
 }
 
 /// The operands.

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use clap_complete::Shell;
-use qapi::{Error, Result, prog_name};
+use qapi::{Error, Result, out, prog_name};
 
 use crate::VERSION;
 use crate::cli::{Outcome, clap_command};
@@ -56,8 +56,8 @@ fn completion(shell: &str) -> Result<()> {
         "fish" => Shell::Fish,
         other => return Err(Error::new(format!("No completions for shell '{other}'"))),
     };
-    let mut out = Vec::new();
-    clap_complete::generate(shell, &mut whole(), prog_name(), &mut out);
-    std::io::Write::write_all(&mut std::io::stdout(), &out)
-        .map_err(|e| Error::from_io("Could not write to standard output", &e))
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut whole(), prog_name(), &mut script);
+    out::text(&String::from_utf8_lossy(&script));
+    Ok(())
 }

@@ -21,8 +21,10 @@ fn main() -> ExitCode {
         .skip(1)
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
-    match cli::top_level(&args) {
+    let code = match cli::top_level(&args) {
         cli::Top::Done(code) => code,
         cli::Top::Run(command, args) => cli::run(command, args),
-    }
+    };
+    qapi::out::flush();
+    code
 }

@@ -2,6 +2,7 @@
 
 use block::Flags;
 use qapi::opts::{self, asks_help};
+use qapi::out;
 use qapi::{Dict, Error, OptionDesc};
 
 use crate::cli::Args;
@@ -30,13 +31,13 @@ pub(crate) fn wants_help(options: Option<&str>) -> bool {
 pub(crate) fn print_create_help(format: &str, filename: Option<&str>) -> qapi::Result<()> {
     let known = block::create_options(format, filename)?;
     match filename {
-        Some(_) => println!("Supported options:"),
-        None => println!("Supported {format} options:"),
+        Some(_) => out::line("Supported options:"),
+        None => out::line(format!("Supported {format} options:")),
     }
     print_list(&known);
     if filename.is_none() {
-        println!("\nThe protocol level may support further options.");
-        println!("Specify the target filename to include those options.");
+        out::line("\nThe protocol level may support further options.");
+        out::line("Specify the target filename to include those options.");
     }
     Ok(())
 }
@@ -44,7 +45,7 @@ pub(crate) fn print_create_help(format: &str, filename: Option<&str>) -> qapi::R
 /// Shows options, one a line.
 pub(crate) fn print_list(known: &[OptionDesc]) {
     for line in opts::help_lines(known) {
-        println!("{line}");
+        out::line(line);
     }
 }
 

@@ -4,7 +4,8 @@
 //! the end. Without it `SIGUSR1` prints the same once on standard error. `SIGINT` and `SIGTERM` ask the job to stop
 //! where nothing is left half done; the second one ends the process at once.
 
-use std::io::{IsTerminal, Write};
+use qapi::out;
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -143,7 +144,7 @@ impl Meter {
     /// The end, wherever it got to: the cursor stands in a new line.
     pub(crate) fn end(&self) {
         match (self.style, &self.bar) {
-            (Style::Text, _) => println!(),
+            (Style::Text, _) => out::line(""),
             (_, Some(bar)) => bar.finish_and_clear(),
             _ => {}
         }
@@ -174,9 +175,8 @@ impl Meter {
         }
         match self.style {
             Style::Text if due => {
-                let mut out = std::io::stdout().lock();
-                // A reader that went away is no reason to stop the work.
-                let _ = write!(out, "    ({percent:3.2}/100%)\r").and_then(|()| out.flush());
+                out::text(&format!("    ({percent:3.2}/100%)\r"));
+                out::flush();
             }
             Style::Json if due => {
                 let mut line = Dict::new();

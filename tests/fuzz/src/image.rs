@@ -117,6 +117,7 @@ async fn open(file: &MemoryFile, gate: &MemoryGate) -> qapi::Result<Root> {
         read_write: true,
         check_only: false,
         no_io: false,
+        unmap: false,
         gate,
     })
     .await?;

@@ -41,6 +41,9 @@ impl Qcow2 {
         (count, want): (u64, Want),
         what: &str,
     ) -> io::Result<(u64, u64)> {
+        if want == Want::Whole && count > meta.refcounts.per_block() / 2 {
+            return self.allocate_long(meta, count, what).await;
+        }
         let mut at = from;
         loop {
             let first = meta.refcounts.next_free(&self.file, at).await?;
@@ -73,6 +76,51 @@ impl Qcow2 {
             }
             return Ok((first, run));
         }
+    }
+
+    /// A run that may be longer than one refcount block counts: behind everything, with the blocks that it lacks in front of it.
+    async fn allocate_long(
+        &self,
+        meta: &mut Meta,
+        count: u64,
+        what: &str,
+    ) -> io::Result<(u64, u64)> {
+        let per_block = meta.refcounts.per_block();
+        let bits = self.layout.cluster_bits;
+        let start = meta.refcounts.end(&self.file).await?;
+        let mut blocks = 0;
+        let missing = loop {
+            let last = (start + blocks + count - 1) / per_block;
+            let missing: Vec<u64> = (start / per_block..=last)
+                .filter(|block| !meta.refcounts.has_block(block * per_block))
+                .collect();
+            if missing.len() as u64 <= blocks {
+                break missing;
+            }
+            blocks = missing.len() as u64;
+        };
+        let end = start + blocks + count;
+        if end > MAX_HOST >> bits {
+            return Err(errno(EFBIG));
+        }
+        if !meta.refcounts.has_entry(end - 1) {
+            // The longer table goes behind this run.
+            self.grow_table(meta, end.div_ceil(per_block)).await?;
+        }
+        self.check_free(meta, start, blocks + count, what).await?;
+        let mut at = start;
+        for block in missing {
+            if meta.refcounts.has_block(block * per_block) {
+                continue;
+            }
+            meta.refcounts.new_block(block * per_block, at << bits);
+            meta.occupied.add_block(at);
+            at += 1;
+        }
+        meta.refcounts
+            .add(&self.file, start, at - start + count)
+            .await?;
+        Ok((at, count))
     }
 
     /// Refcounts that call metadata free are wrong.

@@ -417,7 +417,7 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
     file.write(0, &bytes, WriteFlags::default())
         .await
         .map_err(failed)?;
-    let options = Options::take(&mut Dict::new(), &header)?;
+    let options = Options::take(&mut Dict::new(), &header, false)?;
     let image = open::build(file, (slot, data), header, options, false).await?;
     let request = ResizeRequest {
         size: spec.size,

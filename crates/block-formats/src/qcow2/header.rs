@@ -224,7 +224,7 @@ impl Header {
         let names = self.extension(extension::FEATURE_NAMES).unwrap_or_default();
         let mut left = unknown;
         let mut shown = Vec::new();
-        for entry in names.chunks_exact(48) {
+        for entry in names.chunks(48).filter(|entry| entry.len() > 2) {
             let bit = 1_u64.checked_shl(u32::from(entry[1])).unwrap_or(0);
             if entry[0] == 0 && left & bit != 0 {
                 let name = entry[2..].split(|b| *b == 0).next().unwrap_or_default();
@@ -471,6 +471,8 @@ fn extensions(bytes: &[u8], start: usize, backing_offset: u64) -> Result<Vec<Ext
             return Err(invalid("Header extension too large"));
         }
         check_extension(kind, len)?;
+        // Of several of one kind the last one counts.
+        found.retain(|e: &Extension| e.kind != kind);
         found.push(Extension {
             kind,
             data: bytes[at..at + len].to_vec(),

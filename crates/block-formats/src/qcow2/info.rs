@@ -16,6 +16,7 @@ impl Qcow2 {
             encrypted: header.crypt_method != 0,
             dirty: Some(header.incompatible & incompatible::DIRTY != 0),
             corrupt: header.incompatible & incompatible::CORRUPT != 0,
+            vm_state_offset: Some(self.layout.l2_coverage() * self.l1_len(self.size()) as u64),
             backing: backing_link(&header),
             specific: Some(specific(&header, &self.bitmaps.infos())),
             ..FormatInfo::default()

@@ -95,6 +95,8 @@ pub(crate) struct Meta {
     pending_free: Vec<(u64, u64)>,
     /// Next byte of a cluster that packed clusters share; 0 when there is none.
     packed_end: u64,
+    /// The disk gets smaller: the space it frees goes back to the file system.
+    shrinking: bool,
     /// That a read-only image is corrupt has been said.
     told_corrupt: bool,
     /// Metadata clusters that data may never overlap, by cluster number.

@@ -51,7 +51,7 @@ const OVERLAP_KINDS: [&str; 9] = [
 ];
 
 impl Options {
-    pub(super) fn take(options: &mut Dict, header: &Header) -> Result<Self> {
+    pub(super) fn take(options: &mut Dict, header: &Header, unmap: bool) -> Result<Self> {
         let lazy = opts::take_bool(options, "lazy-refcounts")?;
         if lazy == Some(true) && header.version < 3 {
             return Err(invalid(
@@ -70,7 +70,7 @@ impl Options {
         opts::take_size(options, "cache-clean-interval")?;
         Ok(Self {
             compression: header.compression,
-            pass_discard: opts::take_bool(options, "pass-discard-request")?.unwrap_or(false),
+            pass_discard: opts::take_bool(options, "pass-discard-request")?.unwrap_or(unmap),
             lazy_refcounts: lazy.unwrap_or(header.compatible & compatible::LAZY_REFCOUNTS != 0),
             l2_cache,
         })
@@ -145,7 +145,7 @@ fn l2_cache(options: &mut Dict, header: &Header) -> Result<u64> {
 pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
     let header = read_header(&request.file).await?;
     check_openable(&header, &request)?;
-    let options = Options::take(request.options, &header)?;
+    let options = Options::take(request.options, &header, request.unmap)?;
     let (data_slot, edges) = open_data(&header, &mut request).await?;
     let data = edges
         .last()
@@ -162,9 +162,11 @@ pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
     if !request.check_only {
         image.read_lists().await?;
     }
-    if request.read_write && !request.check_only {
+    if request.read_write {
         image.clear_unknown_autoclear().await?;
-        image.repair_dirty().await?;
+        if !request.check_only {
+            image.repair_dirty().await?;
+        }
     }
     Ok(Opened {
         format: Box::new(image),
@@ -279,6 +281,7 @@ pub(super) async fn build(
         dirty_slices: BTreeMap::new(),
         pending_free: Vec::new(),
         packed_end: 0,
+        shrinking: false,
         told_corrupt: false,
         header,
     };

@@ -8,7 +8,7 @@ use qapi::{Error, Result};
 
 use super::alloc::Want;
 use super::header::{self, MAX_L1_BYTES, l1_entries};
-use super::layout::{Bitmap, COPIED, OFFSET_MASK};
+use super::layout::{Bitmap, COPIED, Entry, OFFSET_MASK};
 use super::write_out::words;
 use super::{Meta, Qcow2, errno};
 
@@ -46,7 +46,10 @@ impl Qcow2 {
                     Error::new("Preallocation can't be used for shrinking an image").errno(EINVAL),
                 );
             }
-            self.shrink(meta, old, size).await?;
+            meta.shrinking = true;
+            let shrunk = self.shrink(meta, old, size).await;
+            meta.shrinking = false;
+            shrunk?;
         } else {
             self.grow(meta, old, request).await?;
         }
@@ -150,7 +153,29 @@ impl Qcow2 {
         if mode == Preallocation::Off {
             return Ok(());
         }
-        self.preallocate(meta, old, size, mode).await
+        self.preallocate(meta, old, size, mode).await?;
+        if matches!(mode, Preallocation::Falloc | Preallocation::Full) {
+            let failed = failed("Could not preallocate the last cluster");
+            self.fill_last(meta, old, size).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The cluster that the disk ended in may be a hole of the file behind its data.
+    async fn fill_last(&self, meta: &mut Meta, old: u64, size: u64) -> io::Result<()> {
+        let inside = self.layout.in_cluster(old);
+        if inside == 0 || self.layout.data_file || self.layout.extended {
+            return Ok(());
+        }
+        let slice = self.slice(meta, self.layout.slice_of(old)).await?;
+        let (word, _) = slice.get(self.layout, self.layout.entry_in_slice(old));
+        let Entry::Data { host, copied: true } = self.layout.decode(word) else {
+            return Ok(());
+        };
+        let len = (size - old).min(self.cluster_size() - inside);
+        let zeroes = vec![0; usize::try_from(len).map_err(|_| errno(EFBIG))?];
+        let flags = block_core::WriteFlags::default();
+        self.file.write(host + inside, &zeroes, flags).await
     }
 
     /// The file reaches as far as its clusters do, and new space is there as `mode` says.
@@ -240,7 +265,13 @@ impl Qcow2 {
     ) -> Result<()> {
         let failed = || failed("Could not preallocate metadata");
         let cluster = self.cluster_size();
-        let from = self.layout.start_of_cluster(from);
+        // A cluster that the disk ended in shows the backing file: it gets a place when something is written there.
+        let shows_backing = meta.header.backing.is_some() && !self.layout.extended;
+        let from = if shows_backing {
+            from.next_multiple_of(cluster)
+        } else {
+            self.layout.start_of_cluster(from)
+        };
         let mut at = from;
         // Tables first, so that new data lies in one piece behind them, except where data stays a hole.
         while at < to && mode != Preallocation::Metadata {

@@ -121,7 +121,7 @@ impl Qcow2 {
 
     /// Tells the file about clusters that became free, where the open options want it.
     async fn pass_discard(&self, meta: &mut Meta, first: u64, count: u64) -> io::Result<()> {
-        if !self.options.pass_discard {
+        if !self.options.pass_discard && !meta.shrinking {
             return Ok(());
         }
         let mut at = first;

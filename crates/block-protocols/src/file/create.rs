@@ -72,6 +72,19 @@ pub(super) fn set_len(file: &File, len: u64) -> io::Result<()> {
     Ok(rustix::fs::ftruncate(file, len)?)
 }
 
+/// Longest first block in bytes.
+const FIRST_BLOCK: u64 = 4096;
+
+/// Gives a file's first block a place on disk: alignment is found out by reading it, and holes read at any alignment on
+/// some file systems. It is a help, no promise.
+fn back_first_block(file: &File, len: u64) {
+    let block = if len < FIRST_BLOCK { 512 } else { FIRST_BLOCK };
+    let zeroes = vec![0; usize::try_from(block.min(len)).unwrap_or(0)];
+    if let Err(error) = file.write_all_at(&zeroes, 0) {
+        tracing::debug!(%error, "cannot back the first block");
+    }
+}
+
 /// Sets the length from `old` to `len`, with the space of the grown part as asked. On failure the old length is back.
 pub(super) fn preallocate(
     file: &File,
@@ -90,7 +103,11 @@ pub(super) fn preallocate(
     };
     match mode {
         Preallocation::Off => {
-            set_len(file, len).map_err(|e| Error::from_io("Failed to resize file", &e))
+            set_len(file, len).map_err(|e| Error::from_io("Failed to resize file", &e))?;
+            if old == 0 {
+                back_first_block(file, len);
+            }
+            Ok(())
         }
         Preallocation::Falloc if len == old => Ok(()),
         Preallocation::Falloc => fallocate(file, FallocateFlags::empty(), old, len - old)

@@ -7,7 +7,7 @@ mod read;
 mod write;
 
 pub use read::parse;
-pub use write::{compact, pretty, qemu_order};
+pub use write::{compact, human_tree, pretty, qemu_order};
 
 #[cfg(test)]
 mod tests;

@@ -140,3 +140,28 @@ fn string(text: &str, out: &mut String) {
     }
     out.push('"');
 }
+
+/// A record as an indented tree, four spaces a level, as `info` shows it to people.
+pub fn human_tree(record: &Dict, depth: usize, out: &mut String) {
+    for (key, value) in qemu_order(record) {
+        branch(&format!("{}:", key.replace('-', " ")), value, depth, out);
+    }
+}
+
+fn branch(label: &str, value: &Value, depth: usize, out: &mut String) {
+    let indent = "    ".repeat(depth);
+    match value {
+        Value::Dict(record) => {
+            out.push_str(&format!("{indent}{label}\n"));
+            human_tree(record, depth + 1, out);
+        }
+        Value::List(list) => {
+            out.push_str(&format!("{indent}{label}\n"));
+            for (index, item) in list.iter().enumerate() {
+                branch(&format!("[{index}]:"), item, depth + 1, out);
+            }
+        }
+        Value::Str(text) => out.push_str(&format!("{indent}{label} {text}\n")),
+        other => out.push_str(&format!("{indent}{label} {}\n", compact(other))),
+    }
+}

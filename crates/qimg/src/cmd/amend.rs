@@ -1,5 +1,6 @@
 //! `amend`: changes options that an image was made with.
 
+use qapi::out;
 use std::sync::Arc;
 
 use block::core::AmendRequest;
@@ -63,7 +64,7 @@ fn known(format: &str) -> qapi::Result<&'static [OptionDesc]> {
 
 fn print_help(format: &str) -> qapi::Result<()> {
     let known = known(format)?;
-    println!("Amend options for '{format}':");
+    out::line(format!("Amend options for '{format}':"));
     options::print_list(known);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `bench`: how fast a disk takes requests.
 
+use qapi::out;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -145,7 +146,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
     let disk = cli::open(&args.session()?, name, format, image_opts, flags).await?;
-    println!(
+    out::line(format!(
         "Sending {} {} requests, {} bytes each, {} in parallel (starting at offset {}, step size {})",
         options.count,
         if options.write.is_some() {
@@ -157,19 +158,22 @@ async fn run(matches: ArgMatches) -> Outcome {
         options.depth,
         options.offset,
         options.step
-    );
+    ));
     if let Some(flushes) = options.flushes {
         let drain = if flushes.drain { "" } else { "async " };
-        println!("Sending {drain}flush every {} requests", flushes.interval);
+        out::line(format!(
+            "Sending {drain}flush every {} requests",
+            flushes.interval
+        ));
     }
     let start = Instant::now();
     bench(Arc::clone(&disk), options)
         .await
         .map_err(|e| Error::from_io("Failed request", &e))?;
-    println!(
+    out::line(format!(
         "Run completed in {:3.3} seconds.",
         start.elapsed().as_secs_f64()
-    );
+    ));
     cli::close(&disk).await?;
     Ok(0)
 }

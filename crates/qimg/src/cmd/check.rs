@@ -1,5 +1,6 @@
 //! `check`: whether an image is consistent, and its repair.
 
+use qapi::out;
 use std::sync::Arc;
 
 use block::core::{CheckReport, CheckRequest, Fix};
@@ -91,18 +92,18 @@ async fn run(matches: ArgMatches) -> Outcome {
     let (fixed, fixed_leaks) = (report.corruptions_fixed, report.leaks_fixed);
     if fixed > 0 || fixed_leaks > 0 {
         if !quiet && output == Output::Human {
-            println!(
+            out::line(format!(
                 "The following inconsistencies were found and repaired:\n\n    \
                  {fixed_leaks} leaked clusters\n    {fixed} corruptions\n\n\
                  Double checking the fixed image now..."
-            );
+            ));
         }
         report = check(&disk, Fix::default(), quiet).await?;
         (report.corruptions_fixed, report.leaks_fixed) = (fixed, fixed_leaks);
     }
     match output {
         Output::Human if quiet => {}
-        Output::Human => print!("{}", human(&report)),
+        Output::Human => out::text(&human(&report)),
         Output::Json => cli::print_json(&record(name, &node, &report).into()),
     }
     if writable {

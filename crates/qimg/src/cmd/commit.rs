@@ -1,5 +1,6 @@
 //! `commit`: brings an overlay's content into a backing file.
 
+use qapi::out;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     }
     closed?;
     if !quiet {
-        println!("Image committed.");
+        out::line("Image committed.");
     }
     Ok(0)
 }

@@ -1,5 +1,6 @@
 //! `compare`: whether two disks have the same content. Exit code 0 equal, 1 different, 2 and more: not known.
 
+use qapi::out;
 use std::sync::Arc;
 
 use block::jobs::{CompareError, CompareOptions, Difference, Watch, compare};
@@ -92,7 +93,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     let found = compare([a, b], options, watch).await;
     let say = |text: &str| {
         if !quiet {
-            println!("{text}");
+            out::line(text);
         }
     };
     let code = match found {

@@ -2,6 +2,7 @@
 
 use block::{CreateSpec, Flags, Layer, Session};
 use clap::ArgMatches;
+use qapi::out;
 use qapi::{Dict, Error, OptionDesc, OptionKind, Value};
 
 use super::Command;
@@ -96,10 +97,10 @@ async fn make(
         record.insert("options", options.clone());
         cli::print_json(&record.into());
     } else if !args.has("quiet") {
-        println!(
+        out::line(format!(
             "Formatting '{filename}', fmt={format}{}",
             shown(&known, &options)
-        );
+        ));
     }
     let spec = CreateSpec {
         format,

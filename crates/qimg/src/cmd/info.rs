@@ -2,7 +2,8 @@
 
 use block::{ImageInfo, Layer};
 use clap::ArgMatches;
-use qapi::{Dict, Value, format_size, json};
+use qapi::out;
+use qapi::{Value, format_size, json};
 
 use super::{Command, snapshot};
 use crate::cli::{self, Args, Failure, Outcome, Output, flag, value};
@@ -73,7 +74,7 @@ async fn run(matches: ArgMatches) -> Outcome {
         }
         Output::Human => {
             let all: Vec<String> = found.iter().map(human).collect();
-            print!("{}", all.join("\n"));
+            out::text(&all.join("\n"));
         }
     }
     Ok(0)
@@ -148,31 +149,6 @@ fn common(info: &ImageInfo, out: &mut String) {
     }
     if let Some(specific) = info.specific.as_ref().filter(|s| !s.is_empty()) {
         out.push_str("Format specific information:\n");
-        tree(specific, 1, out);
-    }
-}
-
-/// A record as an indented tree.
-fn tree(record: &Dict, depth: usize, out: &mut String) {
-    for (key, value) in json::qemu_order(record) {
-        branch(&format!("{}:", key.replace('-', " ")), value, depth, out);
-    }
-}
-
-fn branch(label: &str, value: &Value, depth: usize, out: &mut String) {
-    let indent = "    ".repeat(depth);
-    match value {
-        Value::Dict(record) => {
-            out.push_str(&format!("{indent}{label}\n"));
-            tree(record, depth + 1, out);
-        }
-        Value::List(list) => {
-            out.push_str(&format!("{indent}{label}\n"));
-            for (index, item) in list.iter().enumerate() {
-                branch(&format!("[{index}]:"), item, depth + 1, out);
-            }
-        }
-        Value::Str(text) => out.push_str(&format!("{indent}{label} {text}\n")),
-        other => out.push_str(&format!("{indent}{label} {}\n", json::compact(other))),
+        json::human_tree(specific, 1, out);
     }
 }

@@ -1,10 +1,8 @@
 //! `map`: which parts of a disk lie where.
 
-use std::io::{BufWriter, Write};
-
 use block::jobs::{MapEntry, MapWalk};
 use clap::{Arg, ArgMatches};
-use qapi::Error;
+use qapi::{Error, out};
 
 use super::Command;
 use crate::cli::{self, Args, Failure, Outcome, Output, flag, value};
@@ -76,21 +74,12 @@ async fn run(matches: ArgMatches) -> Outcome {
     let failed = |e: std::io::Error| Error::from_io("Failed to read image metadata", &e);
     let end = max.map_or(u64::MAX, |max| start.saturating_add(max));
     let mut walk = MapWalk::new(&disk, start, end).map_err(failed)?;
-    let mut out = BufWriter::new(std::io::stdout());
     let mut printer = Printer::new(output);
-    let told = |e: std::io::Error| Error::from_io("Could not write to standard output", &e);
-    printer.begin(&mut out).map_err(told)?;
+    printer.begin();
     while let Some(entry) = walk.next().await.map_err(failed)? {
-        if let Err(error) = printer.entry(&mut out, &entry) {
-            // What was printed so far stands, as a reader expects it.
-            out.flush().map_err(told)?;
-            return Err(error.into());
-        }
+        printer.entry(&entry)?;
     }
-    printer
-        .end(&mut out)
-        .and_then(|()| out.flush())
-        .map_err(told)?;
+    printer.end();
     Ok(0)
 }
 
@@ -116,63 +105,46 @@ impl Printer {
         }
     }
 
-    fn begin(&self, out: &mut impl Write) -> std::io::Result<()> {
+    fn begin(&self) {
         match self.output {
-            Output::Human => writeln!(
-                out,
+            Output::Human => out::line(format!(
                 "{:<16}{:<16}{:<16}File",
                 "Offset", "Length", "Mapped to"
-            ),
-            Output::Json => write!(out, "["),
+            )),
+            Output::Json => out::text("["),
         }
     }
 
-    fn end(&self, out: &mut impl Write) -> std::io::Result<()> {
+    fn end(&self) {
+        if self.output == Output::Json {
+            out::line("]");
+        }
+    }
+
+    fn entry(&mut self, entry: &MapEntry) -> qapi::Result<()> {
         match self.output {
-            Output::Human => Ok(()),
-            Output::Json => writeln!(out, "]"),
+            Output::Human => human(entry),
+            Output::Json => {
+                self.json(entry);
+                Ok(())
+            }
         }
     }
 
-    fn entry(&mut self, out: &mut impl Write, entry: &MapEntry) -> qapi::Result<()> {
-        let printed = match self.output {
-            Output::Human => self.human(out, entry)?,
-            Output::Json => self.json(out, entry),
-        };
-        printed.map_err(|e| Error::from_io("Could not write to standard output", &e))
-    }
-
-    fn human(&self, out: &mut impl Write, entry: &MapEntry) -> qapi::Result<std::io::Result<()>> {
+    fn json(&mut self, entry: &MapEntry) {
         let status = &entry.status;
-        if !status.data {
-            return Ok(Ok(()));
-        }
-        let Some((at, leaf)) = &status.at else {
-            return Err(Error::new(
-                "File contains external, encrypted or compressed clusters.",
-            ));
+        let comma = if std::mem::take(&mut self.first) {
+            ""
+        } else {
+            ",\n"
         };
-        if status.zero {
-            return Ok(Ok(()));
-        }
-        Ok(writeln!(
-            out,
-            "{:<16}{:<16}{:<16}{}",
-            hex(entry.start),
-            hex(status.len),
-            hex(*at),
-            leaf.filename()
-        ))
-    }
-
-    fn json(&mut self, out: &mut impl Write, entry: &MapEntry) -> std::io::Result<()> {
-        let status = &entry.status;
-        if !std::mem::take(&mut self.first) {
-            writeln!(out, ",")?;
-        }
-        write!(
-            out,
-            "{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, \"data\": {}, \"compressed\": {}",
+        let offset = match &status.at {
+            Some((at, _)) => format!(", \"offset\": {at}"),
+            None => String::new(),
+        };
+        out::text(&format!(
+            "{comma}{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, \"data\": {}, \
+             \"compressed\": {}{offset}}}",
             entry.start,
             status.len,
             status.depth,
@@ -180,10 +152,28 @@ impl Printer {
             status.zero,
             status.data,
             status.compressed
-        )?;
-        if let Some((at, _)) = &status.at {
-            write!(out, ", \"offset\": {at}")?;
-        }
-        write!(out, "}}")
+        ));
     }
+}
+
+fn human(entry: &MapEntry) -> qapi::Result<()> {
+    let status = &entry.status;
+    if !status.data {
+        return Ok(());
+    }
+    let Some((at, leaf)) = &status.at else {
+        return Err(Error::new(
+            "File contains external, encrypted or compressed clusters.",
+        ));
+    };
+    if !status.zero {
+        out::line(format!(
+            "{:<16}{:<16}{:<16}{}",
+            hex(entry.start),
+            hex(status.len),
+            hex(*at),
+            leaf.filename()
+        ));
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use block::find_format;
 use clap::ArgMatches;
+use qapi::out;
 use qapi::{Dict, Error};
 
 use super::Command;
@@ -94,10 +95,10 @@ async fn run(matches: ArgMatches) -> Outcome {
     let found = block::measure(target, &wanted, source.as_deref()).await?;
     match output {
         Output::Human => {
-            println!("required size: {}", found.required);
-            println!("fully allocated size: {}", found.fully_allocated);
+            out::line(format!("required size: {}", found.required));
+            out::line(format!("fully allocated size: {}", found.fully_allocated));
             if let Some(bitmaps) = found.bitmaps {
-                println!("bitmaps size: {bitmaps}");
+                out::line(format!("bitmaps size: {bitmaps}"));
             }
         }
         Output::Json => {

@@ -2,6 +2,7 @@
 
 use block::{Flags, Preallocation};
 use clap::{Arg, ArgAction, ArgMatches};
+use qapi::out;
 use qapi::{Dict, Error, opts, warn};
 
 use super::Command;
@@ -122,7 +123,7 @@ async fn run(matches: ArgMatches) -> Outcome {
         record.insert("virtual-size", now);
         cli::print_json(&record.into());
     } else if !args.has("quiet") {
-        println!("Image resized.");
+        out::line("Image resized.");
     }
     Ok(0)
 }

@@ -1,5 +1,6 @@
 //! `snapshot`: lists, takes, applies and drops internal snapshots.
 
+use qapi::out;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use block::Flags;
@@ -142,7 +143,7 @@ fn show(args: &Args, all: &[SnapshotInfo]) {
             .collect();
         cli::print_json(&Value::List(all));
     } else if !all.is_empty() {
-        print!("Snapshot list:\n{}", table(all));
+        out::text(&format!("Snapshot list:\n{}", table(all)));
     }
 }
 

@@ -95,6 +95,7 @@ pub(super) async fn open(file: &MemoryFile, read_write: bool) -> qapi::Result<Ro
         read_write,
         check_only: false,
         no_io: false,
+        unmap: false,
         gate: &NoGate,
     })
     .await?;

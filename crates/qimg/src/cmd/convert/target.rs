@@ -86,6 +86,7 @@ impl Target {
         let flags = Flags {
             writable: true,
             cache: settings.target_cache,
+            unmap: settings.sparse.is_some(),
             ..Flags::default()
         };
         let format = settings.format.as_str();

@@ -25,7 +25,7 @@ pub(in crate::qcow2) fn run<T>(work: impl Future<Output = T>) -> T {
 
 async fn open_edge(file: Arc<Edge>) -> Qcow2 {
     let header = open::read_header(&file).await.unwrap();
-    let options = open::Options::take(&mut Dict::new(), &header).unwrap();
+    let options = open::Options::take(&mut Dict::new(), &header, false).unwrap();
     let data = (Slot::FILE, Arc::clone(&file));
     let mut image = open::build(file, data, header, options, false)
         .await

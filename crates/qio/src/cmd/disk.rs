@@ -1,0 +1,196 @@
+//! `open`, `close`, `reopen`, `quit`, `length`, `info` and `truncate`
+
+use block::{CacheMode, Preallocation};
+use qapi::getopt::Opt;
+use qapi::{Error, json};
+
+use super::Command;
+use crate::cli::apply_io;
+use crate::number::{self, Failed};
+use crate::report::bytes;
+use crate::shell::{Call, Mode, Shell};
+use qapi::out;
+
+pub(super) const OPEN: Command = Command {
+    args: "[-rsCnkU] [-t cache] [-i aio] [-d discard] [-o options] [path]",
+    more: " The options are those of the tool's own command line; -o gives a driver's options.",
+    count: (0, None),
+    options: &[
+        Opt::short('r', false),
+        Opt::short('s', false),
+        Opt::short('C', false),
+        Opt::short('n', false),
+        Opt::short('k', false),
+        Opt::short('U', false),
+        Opt::short('t', true),
+        Opt::short('i', true),
+        Opt::short('d', true),
+        Opt::short('o', true),
+    ],
+    without_file: true,
+    ..Command::plain(
+        &["open", "o"],
+        "open the file specified by path",
+        |shell, call| Box::pin(async move { open(shell, &call).await }),
+    )
+};
+
+pub(super) const CLOSE: Command = Command::plain(
+    &["close", "c"],
+    "close the current open file",
+    |shell, _| Box::pin(async move { shell.close().await }),
+);
+
+pub(super) const REOPEN: Command = Command {
+    args: "[(-r|-w)] [-c cache] [-o options]",
+    more: " Opens the file anew: -r for reading only, -w for writing, -c with another cache mode.",
+    count: (0, None),
+    options: &[
+        Opt::short('r', false),
+        Opt::short('w', false),
+        Opt::short('c', true),
+        Opt::short('o', true),
+    ],
+    ..Command::plain(
+        &["reopen"],
+        "reopens an image with new options",
+        |shell, call| Box::pin(async move { reopen(shell, &call).await }),
+    )
+};
+
+pub(super) const QUIT: Command = Command {
+    without_file: true,
+    ..Command::plain(&["quit", "q"], "exit the program", |shell, _| {
+        Box::pin(async move {
+            shell.quit = true;
+            Ok(())
+        })
+    })
+};
+
+pub(super) const LENGTH: Command = Command::plain(
+    &["length", "l"],
+    "gets the length of the current file",
+    |_, call| {
+        Box::pin(async move {
+            let length = call.disk()?.root.length().map_err(|error| {
+                out::line(format!(
+                    "getlength: {}",
+                    qapi::strerror(error.raw_os_error().unwrap_or(5))
+                ));
+                Failed
+            })?;
+            out::line(bytes(length));
+            Ok(())
+        })
+    },
+);
+
+pub(super) const INFO: Command = Command::plain(
+    &["info", "i"],
+    "prints information about the current file",
+    |_, call| Box::pin(async move { info(&call).await }),
+);
+
+pub(super) const TRUNCATE: Command = Command {
+    args: "[-m prealloc_mode] off",
+    more: " Gives the file another length; -m off, metadata, falloc or full says how the new part is allocated.",
+    count: (1, None),
+    options: &[Opt::short('m', true)],
+    writes: true,
+    ..Command::plain(
+        &["truncate", "t"],
+        "truncates the current file at the given offset",
+        |_, call| Box::pin(async move { truncate(&call).await }),
+    )
+};
+
+fn told(error: &Error) -> Failed {
+    qapi::report(error);
+    Failed
+}
+
+async fn open(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
+    let mut mode = Mode {
+        read_only: call.has("r"),
+        cache: CacheMode::Writeback,
+        force_share: call.has("U"),
+        discard: true,
+    };
+    apply_io(&call.options, &mut mode).map_err(|e| told(&e))?;
+    for letter in ["s", "C"] {
+        if call.has(letter) {
+            // GAP: temporary overlays and the copy-on-read filter.
+            return Err(told(&Error::new(format!("-{letter} is not supported yet"))));
+        }
+    }
+    match (call.options.value("o"), call.operands()) {
+        (None, [path]) => shell.open(path, None, false, mode).await,
+        (Some(options), []) => shell.open(options, None, true, mode).await,
+        (Some(options), [path]) => {
+            let both = format!("{options},file.filename={}", path.replace(',', ",,"));
+            shell.open(&both, None, true, mode).await
+        }
+        _ => Err(call.usage()),
+    }
+}
+
+async fn reopen(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
+    if call.has("r") && call.has("w") {
+        return Err(told(&Error::new("Only one -r/-w option may be given")));
+    }
+    if !call.operands().is_empty() {
+        return Err(call.usage());
+    }
+    let mut mode = call.disk()?.mode;
+    mode.read_only = (mode.read_only || call.has("r")) && !call.has("w");
+    if let Some(text) = call.options.value("c") {
+        mode.cache = CacheMode::parse(text)
+            .ok_or_else(|| told(&Error::new(format!("Invalid cache option: {text}"))))?;
+    }
+    if call.options.value("o").is_some() {
+        // GAP: changing a driver's options of an open file.
+        return Err(told(&Error::new(
+            "Changing driver options is not supported yet",
+        )));
+    }
+    shell.reopen = Some(mode);
+    Ok(())
+}
+
+async fn info(call: &Call<'_>) -> Result<(), Failed> {
+    let node = call.disk()?.root.node();
+    out::line(format!("format name: {}", node.driver()));
+    let info = match node.format() {
+        Some(format) => format.info().await.map_err(|e| told(&e))?,
+        None => block::core::FormatInfo::default(),
+    };
+    out::line(format!(
+        "cluster size: {}",
+        bytes(info.cluster_size.unwrap_or(0))
+    ));
+    out::line(format!(
+        "vm state offset: {}",
+        bytes(info.vm_state_offset.unwrap_or(0))
+    ));
+    if let Some(specific) = info.specific.filter(|s| !s.is_empty()) {
+        let mut tree = String::new();
+        json::human_tree(&specific, 1, &mut tree);
+        out::text(&format!("Format specific information:\n{tree}"));
+    }
+    Ok(())
+}
+
+async fn truncate(call: &Call<'_>) -> Result<(), Failed> {
+    let [offset] = call.operands() else {
+        return Err(call.usage());
+    };
+    let mode = match call.options.value("m") {
+        None => Preallocation::Off,
+        Some(name) => Preallocation::parse(name)
+            .ok_or_else(|| told(&Error::new(format!("Invalid preallocation mode '{name}'"))))?,
+    };
+    let offset = number::number(offset)?;
+    let root = call.disk()?.root;
+    root.truncate(offset, mode).await.map_err(|e| told(&e))
+}

@@ -1,0 +1,226 @@
+//! What commands work on, and how a line becomes a command.
+
+use std::sync::Arc;
+
+use block::{CacheMode, Flags, Layer, Root, Session};
+use qapi::Error;
+use qapi::getopt;
+
+use crate::cmd::{self, COMMANDS, Command};
+use crate::number::Failed;
+
+/// How files are opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mode {
+    pub(crate) read_only: bool,
+    pub(crate) cache: CacheMode,
+    pub(crate) force_share: bool,
+    /// Discards do something.
+    pub(crate) discard: bool,
+}
+
+impl Mode {
+    pub(crate) fn flags(self) -> Flags {
+        Flags {
+            writable: !self.read_only,
+            cache: self.cache,
+            force_share: self.force_share,
+            unmap: self.discard,
+            ..Flags::default()
+        }
+    }
+}
+
+/// An open disk.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    pub(crate) root: Arc<Root>,
+    pub(crate) mode: Mode,
+    /// As it was named.
+    pub(crate) name: String,
+    pub(crate) format: Option<String>,
+    pub(crate) image_opts: bool,
+}
+
+/// The state between commands.
+pub(crate) struct Shell {
+    pub(crate) session: Session,
+    pub(crate) disk: Option<Disk>,
+    pub(crate) background: Vec<reactor::JoinHandle<()>>,
+    pub(crate) quit: bool,
+    /// How the open file is to be opened anew once the command that asks for it has let go of it.
+    pub(crate) reopen: Option<Mode>,
+}
+
+/// One command's words, read.
+pub(crate) struct Call<'a> {
+    pub(crate) command: &'static Command,
+    pub(crate) options: getopt::Parsed,
+    pub(crate) disk: Option<&'a Disk>,
+}
+
+impl Call<'_> {
+    pub(crate) fn has(&self, letter: &str) -> bool {
+        self.options.has(letter)
+    }
+
+    pub(crate) fn operands(&self) -> &[String] {
+        &self.options.operands
+    }
+
+    /// The disk; commands without one were refused before.
+    pub(crate) fn disk(&self) -> Result<Disk, Failed> {
+        self.disk.cloned().ok_or(Failed)
+    }
+
+    /// The words do not fit: the one-line help.
+    pub(crate) fn usage(&self) -> Failed {
+        cmd::help::one_line(self.command);
+        Failed
+    }
+}
+
+impl Shell {
+    /// Runs one line.
+    ///
+    /// # Errors
+    /// Told.
+    pub(crate) async fn run(&mut self, line: &str) -> Result<(), Failed> {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let Some(name) = words.next() else {
+            return Ok(());
+        };
+        let words: Vec<String> = words.collect();
+        let Some(command) = cmd::find(&name) else {
+            eprintln!("command \"{name}\" not found");
+            return Err(Failed);
+        };
+        if !command.without_file && self.disk.is_none() {
+            eprintln!("no file open, try 'help open'");
+            return Err(Failed);
+        }
+        check_count(command, &name, words.len())?;
+        if command.writes && self.disk.as_ref().is_some_and(|d| d.mode.read_only) {
+            qapi::report(&Error::new("Block node is read-only"));
+            return Err(Failed);
+        }
+        let options = match getopt::parse(command.options, &words) {
+            Ok(options) => options,
+            Err(message) => {
+                eprintln!("{name}: {message}");
+                cmd::help::one_line(command);
+                return Err(Failed);
+            }
+        };
+        let disk = self.disk.clone();
+        let call = Call {
+            command,
+            options,
+            disk: disk.as_ref(),
+        };
+        let result = (command.run)(self, call).await;
+        drop(disk);
+        match self.reopen.take() {
+            Some(mode) => self.open_again(mode).await,
+            None => result,
+        }
+    }
+
+    async fn open_again(&mut self, mode: Mode) -> Result<(), Failed> {
+        let Some(old) = self.disk.clone() else {
+            return Err(Failed);
+        };
+        let (name, format, image_opts) = (old.name.clone(), old.format.clone(), old.image_opts);
+        drop(old);
+        self.close().await?;
+        self.open(&name, format.as_deref(), image_opts, mode).await
+    }
+
+    /// Opens a disk.
+    ///
+    /// # Errors
+    /// `can't open…: …`, told.
+    pub(crate) async fn open(
+        &mut self,
+        name: &str,
+        format: Option<&str>,
+        image_opts: bool,
+        mode: Mode,
+    ) -> Result<(), Failed> {
+        if self.disk.is_some() {
+            qapi::report(&Error::new("file open already, try 'help close'"));
+            return Err(Failed);
+        }
+        let layer = if image_opts {
+            Layer::Options(name)
+        } else {
+            Layer::Name(name, format)
+        };
+        match self.session.open(layer, mode.flags()).await {
+            Ok(root) => {
+                self.disk = Some(Disk {
+                    root,
+                    mode,
+                    name: name.to_owned(),
+                    format: format.map(str::to_owned),
+                    image_opts,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                let what = if image_opts {
+                    "can't open: ".to_owned()
+                } else {
+                    format!("can't open device {name}: ")
+                };
+                qapi::report(&error.prefix(what));
+                Err(Failed)
+            }
+        }
+    }
+
+    /// Waits for everything under way and closes the disk.
+    ///
+    /// # Errors
+    /// Told.
+    pub(crate) async fn close(&mut self) -> Result<(), Failed> {
+        self.wait().await;
+        let Some(disk) = self.disk.take() else {
+            return Ok(());
+        };
+        let drained = disk.root.drain().await;
+        let result = disk.root.node().close().await;
+        drop(drained);
+        result.map_err(|error| {
+            qapi::report(&error);
+            Failed
+        })
+    }
+
+    /// Waits for requests in the background.
+    pub(crate) async fn wait(&mut self) {
+        for task in self.background.drain(..) {
+            // A task that panicked has said so.
+            let _ = task.await;
+        }
+    }
+}
+
+fn check_count(command: &Command, name: &str, count: usize) -> Result<(), Failed> {
+    let (least, most) = command.count;
+    if count >= least && most.is_none_or(|most| count <= most) {
+        return Ok(());
+    }
+    let words = match most {
+        None => format!("at least {least} arguments"),
+        Some(most) if most == least => format!("{least} arguments"),
+        Some(most) => format!("between {least} and {most} arguments"),
+    };
+    eprintln!("bad argument count {count} to {name}, expected {words}");
+    Err(Failed)
+}
+
+/// All commands, for the help.
+pub(crate) fn commands() -> &'static [&'static Command] {
+    COMMANDS
+}
