@@ -329,6 +329,16 @@ impl Session {
             return Err(Error::new("The backing chain is too long"));
         }
         let node = match (options, link) {
+            (Some(Value::Dict(mut options)), Some(link)) if names_no_file(&options) => {
+                // Only options for the file that the image names.
+                let path = beside(image, &link.file);
+                policy::check(image, &path, Role::Backing, None, &self.allowed)?;
+                options.insert("filename", path);
+                if let (None, Some(format)) = (options.get("driver"), link.format) {
+                    options.insert("driver", format);
+                }
+                Box::pin(self.open_tree(options, below, depth + 1)).await?
+            }
             (Some(Value::Dict(options)), _) => {
                 Box::pin(self.open_tree(options, below, depth + 1)).await?
             }
@@ -373,6 +383,12 @@ impl Session {
         self.graph.add(&node)?;
         Ok(node)
     }
+}
+
+/// Whether options of a backing file leave it to the image which one it is.
+fn names_no_file(options: &Dict) -> bool {
+    let protocol = options.get_str("driver").and_then(find_protocol);
+    options.get("file").is_none() && options.get("filename").is_none() && protocol.is_none()
 }
 
 /// What a format's open needs of its file.

@@ -57,12 +57,13 @@ impl Report {
             ));
             return;
         }
+        // In one piece: requests in the background report at the same time.
         out::line(format!(
-            "{} {}/{} bytes at offset {}",
-            self.what, self.done, self.asked, self.offset
-        ));
-        out::line(format!(
-            "{}, 1 ops; {} ({}/sec and {:.4} ops/sec)",
+            "{} {}/{} bytes at offset {}\n{}, 1 ops; {} ({}/sec and {:.4} ops/sec)",
+            self.what,
+            self.done,
+            self.asked,
+            self.offset,
             bytes(self.done),
             time(self.took, false),
             size(per_second),

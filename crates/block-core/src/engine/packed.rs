@@ -42,13 +42,17 @@ impl Mapped {
         Ok(())
     }
 
-    /// Writes one whole cluster packed, or plain when packing does not help.
+    /// Writes whole clusters packed, or plain where packing does not help.
     pub(crate) async fn write_compressed(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        let cluster = self.format.geometry().cluster_size as usize;
         let mut packed = Vec::new();
-        if self.pack(offset, buf, &mut packed)? {
-            self.store_packed(offset, &packed).await
-        } else {
-            self.write(offset, buf, WriteFlags::default()).await
+        for (part, at) in buf.chunks(cluster).zip((offset..).step_by(cluster)) {
+            if self.pack(at, part, &mut packed)? {
+                self.store_packed(at, &packed).await?;
+            } else {
+                self.write(at, part, WriteFlags::default()).await?;
+            }
         }
+        Ok(())
     }
 }

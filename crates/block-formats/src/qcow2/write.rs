@@ -338,6 +338,8 @@ impl Qcow2 {
         if self.is_full(meta) {
             self.write_out_locked(meta).await?;
         }
+        // The table first, so that packed clusters lie together behind it.
+        self.writable_slice(meta, guest).await?;
         let len = u64::from(len);
         let open = meta.packed_end;
         let room = open.next_multiple_of(cluster) - open;

@@ -99,7 +99,10 @@ impl Qcow2 {
             while at < slice_end {
                 let next = (layout.start_of_cluster(at) + layout.cluster_size()).min(slice_end);
                 // The last cluster counts as whole when the disk ends in it.
-                let to = if next == self.size() {
+                let keeps_rest = layout.extended && matches!(goal, Goal::Zero | Goal::ZeroAndFree);
+                let to = if next == self.size() && keeps_rest {
+                    next.next_multiple_of(1 << layout.subcluster_bits())
+                } else if next == self.size() {
                     next.next_multiple_of(layout.cluster_size())
                 } else {
                     next

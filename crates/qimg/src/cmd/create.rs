@@ -101,6 +101,8 @@ async fn make(
             "Formatting '{filename}', fmt={format}{}",
             shown(&known, &options)
         ));
+        // Before what may fail.
+        out::flush();
     }
     let spec = CreateSpec {
         format,
