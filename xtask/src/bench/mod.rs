@@ -53,11 +53,12 @@ pub(crate) fn bench(words: &[String]) -> Result<()> {
     };
     std::fs::create_dir_all(&plan.dir)?;
     let mut outcomes = Vec::new();
+    table::print_head();
     for row in ROWS.iter().filter(|r| plan.wants(r)) {
-        eprintln!("{} ...", row.name);
-        outcomes.push(run_row(row, &plan, &tools).with_context(|| format!("row `{}`", row.name))?);
+        let outcome = run_row(row, &plan, &tools).with_context(|| format!("row `{}`", row.name))?;
+        table::print_row(&outcome);
+        outcomes.push(outcome);
     }
-    table::print(&outcomes);
     let json = root().join("target/bench.json");
     std::fs::write(&json, format!("{:#}\n", table::json(&outcomes)))?;
     println!("\nwritten to {}", json.display());

@@ -54,35 +54,37 @@ impl Outcome {
     }
 }
 
-/// Prints the table.
-pub(super) fn print(outcomes: &[Outcome]) {
+/// Prints the head of the table.
+pub(super) fn print_head() {
     println!(
-        "\n{:<30} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7}  {:>11}  {:<5} limit",
+        "{:<30} {:>9} {:>9} {:>7} {:>7} {:>7} {:>7}  {:>11}  {:<5} limit",
         "work", "ours s", "theirs s", "wall", "cpu", "memory", "size", "must (aim)", ""
     );
-    for outcome in outcomes {
-        let n = outcome.numbers();
-        let row = outcome.row;
-        let size = outcome.size.map_or(String::new(), |s| format!("{s:.2}"));
-        let goal = format!("{} ({})", row.must, row.aim);
-        let limit = match (row.limit, outcome.limit) {
-            (Some((name, _)), Some(seconds)) => format!("{seconds:.3} s {name}"),
-            _ => String::new(),
-        };
-        println!(
-            "{:<30} {:>9.3} {:>9.3} {:>7.3} {:>7.3} {:>7.2} {:>7}  {:>11}  {:<5} {}",
-            row.name,
-            n.ours,
-            n.reference,
-            n.wall,
-            n.cpu,
-            n.peak,
-            size,
-            goal,
-            outcome.verdict(),
-            limit
-        );
-    }
+}
+
+/// Prints a row, as soon as it is measured.
+pub(super) fn print_row(outcome: &Outcome) {
+    let n = outcome.numbers();
+    let row = outcome.row;
+    let size = outcome.size.map_or(String::new(), |s| format!("{s:.2}"));
+    let goal = format!("{} ({})", row.must, row.aim);
+    let limit = match (row.limit, outcome.limit) {
+        (Some((name, _)), Some(seconds)) => format!("{seconds:.3} s {name}"),
+        _ => String::new(),
+    };
+    println!(
+        "{:<30} {:>9.3} {:>9.3} {:>7.3} {:>7.3} {:>7.2} {:>7}  {:>11}  {:<5} {}",
+        row.name,
+        n.ours,
+        n.reference,
+        n.wall,
+        n.cpu,
+        n.peak,
+        size,
+        goal,
+        outcome.verdict(),
+        limit
+    );
 }
 
 /// The same as JSON.

@@ -15,6 +15,7 @@ pub(super) struct Counts {
     pages: Vec<Option<Box<[u8]>>>,
     many: HashMap<u64, u64>,
     clusters: u64,
+    shared: bool,
 }
 
 impl Counts {
@@ -29,6 +30,11 @@ impl Counts {
     /// Clusters there are, used or not.
     pub(super) fn clusters(&self) -> u64 {
         self.clusters
+    }
+
+    /// Whether any cluster has more than one use.
+    pub(super) fn any_shared(&self) -> bool {
+        self.shared
     }
 
     /// There are at least so many.
@@ -65,6 +71,7 @@ impl Counts {
             return;
         }
         bytes[at] += 1;
+        self.shared |= bytes[at] > 1;
         if bytes[at] == MANY {
             self.many.insert(cluster, u64::from(MANY));
         }

@@ -112,6 +112,7 @@ impl Run<'_> {
             }
         };
         for entry in table.into_iter().filter(|entry| *entry != 0) {
+            self.unflagged |= active && entry & COPIED == 0;
             if entry & L1_RESERVED != 0 {
                 self.corrupt(&format!(
                     "ERROR found L1 entry with reserved bits set: {entry:x}"
@@ -234,6 +235,7 @@ impl Run<'_> {
 
     async fn placed(&mut self, entry: &Entry, next: &mut u64, fix: bool) -> io::Result<bool> {
         let offset = entry.word & OFFSET_MASK;
+        self.unflagged |= entry.active && entry.word & COPIED == 0;
         if (entry.bitmap >> 32) & entry.bitmap != 0 {
             self.corrupt(&format!(
                 "ERROR offset={offset:x}: Allocated cluster has corrupted subcluster allocation bitmap"
