@@ -2,5 +2,8 @@
 //! are installed. One file a command, and one for generated cases.
 #![forbid(unsafe_code)]
 
+mod check;
 mod generated;
 mod harness;
+mod help;
+mod io;

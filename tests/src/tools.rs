@@ -40,6 +40,19 @@ pub fn ours() -> Tool {
     }
 }
 
+/// Our `qio`, by its link `qemu-io`.
+///
+/// # Panics
+/// When it has not been built.
+pub fn our_io() -> Tool {
+    static LINK: OnceLock<PathBuf> = OnceLock::new();
+    let path = LINK.get_or_init(|| link_as(&built("qio"), "qemu-io"));
+    Tool {
+        label: "qio",
+        path: path.clone(),
+    }
+}
+
 /// Whether our tool does anything at all yet.
 ///
 /// # Errors

@@ -267,11 +267,11 @@ fn from_file(path: &str, len: usize) -> Result<Vec<u8>, Failed> {
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path).and_then(|f| f.take(len as u64).read_to_end(&mut bytes));
     if let Err(error) = read {
-        out::line(format!("{path}: {}", strerror(errno(&error))));
+        eprintln!("{path}: {}", strerror(errno(&error)));
         return Err(Failed);
     }
     if bytes.is_empty() {
-        out::line(format!("{path}: file is empty"));
+        eprintln!("{path}: file is empty");
         return Err(Failed);
     }
     Ok(bytes.iter().copied().cycle().take(len).collect())
