@@ -116,7 +116,13 @@ pub(crate) fn run(command: &'static Command, args: Vec<String>) -> ExitCode {
         Ok(matches) => matches,
         Err(code) => return code,
     };
-    let outcome = match reactor::run((command.run)(matches)) {
+    let work = (command.run)(matches);
+    let ran = if command.light {
+        reactor::run_light(work)
+    } else {
+        reactor::run(work)
+    };
+    let outcome = match ran {
         Ok(outcome) => outcome,
         Err(error) => Err(Error::from_io("Could not start", &error).into()),
     };

@@ -128,16 +128,15 @@ fn mode(parsed: &Parsed) -> qapi::Result<Mode> {
             "Parameter 'qom-type' does not accept value '{kind}'"
         )));
     }
-    for (letter, what) in [("s", "--snapshot"), ("C", "--copy-on-read")] {
-        if parsed.has(letter) {
-            // GAP: temporary overlays and the copy-on-read filter.
-            return Err(Error::new(format!("{what} is not supported yet")));
-        }
+    if parsed.has("C") {
+        // GAP: the copy-on-read filter.
+        return Err(Error::new("--copy-on-read is not supported yet"));
     }
     let mut mode = Mode {
         read_only: parsed.has("r"),
         cache: CacheMode::Writeback,
         force_share: parsed.has("U"),
+        snapshot: parsed.has("s"),
         discard: true,
     };
     apply_io(parsed, &mut mode)?;

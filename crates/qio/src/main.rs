@@ -4,6 +4,7 @@
 mod cli;
 mod cmd;
 mod number;
+mod overlay;
 mod prompt;
 mod report;
 mod shell;

@@ -8,6 +8,7 @@ use qapi::getopt;
 
 use crate::cmd::{self, COMMANDS, Command};
 use crate::number::Failed;
+use crate::overlay;
 
 /// How files are opened.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +16,8 @@ pub(crate) struct Mode {
     pub(crate) read_only: bool,
     pub(crate) cache: CacheMode,
     pub(crate) force_share: bool,
+    /// Writes go to an overlay that goes away.
+    pub(crate) snapshot: bool,
     /// Discards do something.
     pub(crate) discard: bool,
 }
@@ -156,7 +159,12 @@ impl Shell {
         } else {
             Layer::Name(name, format)
         };
-        match self.session.open(layer, mode.flags()).await {
+        let opened = if mode.snapshot {
+            overlay::open(&self.session, layer, mode).await
+        } else {
+            self.session.open(layer, mode.flags()).await
+        };
+        match opened {
             Ok(root) => {
                 self.disk = Some(Disk {
                     root,

@@ -36,6 +36,20 @@ pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     Ok(output)
 }
 
+/// Runs a future on the caller's thread alone: for work so short that starting threads would be most of it.
+///
+/// # Errors
+/// When the runtime cannot be had.
+pub fn run_light<F: Future>(future: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
+        Ok(future.await)
+    })
+}
+
 /// A write went over the limit on file sizes.
 const SIGXFSZ: i32 = 25;
 

@@ -187,22 +187,18 @@ impl Plan {
             return Ok((len.min(limit), known.content));
         }
         let limit = start + self.limit(start, known.content);
-        let mut end = known.end.min(limit);
-        while self.setup.fixed_grid && end == known.end && end < limit.min(part_end) {
-            // The next stretch may be alike: one piece for both.
+        let mut end = known.end;
+        while self.setup.fixed_grid && end < limit.min(part_end) {
+            // The next stretch may be alike: one piece for all of them.
             self.at = end;
             let next = self.known().await;
             self.at = start;
             match next? {
-                Some(next) if next.content == known.content => end = next.end.min(limit),
+                Some(next) if next.content == known.content => end = next.end,
                 _ => break,
             }
-            if end < limit {
-                continue;
-            }
-            break;
         }
-        Ok((end - start, known.content))
+        Ok((end.min(limit) - start, known.content))
     }
 
     /// Longest piece from `start` on.

@@ -15,6 +15,7 @@ use crate::progress::{self, Meter};
 
 pub(super) const COMMAND: Command = Command {
     name: "amend",
+    light: false,
     about: "Update format-specific options of the image",
     operands: "FILENAME",
     examples: &[

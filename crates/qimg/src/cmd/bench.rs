@@ -15,6 +15,7 @@ use crate::number;
 
 pub(super) const COMMAND: Command = Command {
     name: "bench",
+    light: false,
     about: "Run a simple image benchmark",
     operands: "FILENAME",
     examples: &[

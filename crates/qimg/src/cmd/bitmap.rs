@@ -12,6 +12,7 @@ use crate::cli::{self, Args, Failure, Outcome, value};
 
 pub(super) const COMMAND: Command = Command {
     name: "bitmap",
+    light: true,
     about: "Perform modifications of the persistent bitmap in the image",
     operands: "FILENAME BITMAP",
     examples: &[

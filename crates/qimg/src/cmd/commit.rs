@@ -17,6 +17,7 @@ use crate::progress::{self, INTERRUPTED, Meter};
 
 pub(super) const COMMAND: Command = Command {
     name: "commit",
+    light: false,
     about: "Commit image to its backing file",
     operands: "FILENAME",
     examples: &[

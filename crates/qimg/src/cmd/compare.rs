@@ -14,6 +14,7 @@ use crate::progress::{self, INTERRUPTED, Meter};
 
 pub(super) const COMMAND: Command = Command {
     name: "compare",
+    light: false,
     about: "Check if two images have the same contents",
     operands: "FILENAME1 FILENAME2",
     examples: &[

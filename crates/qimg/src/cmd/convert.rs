@@ -20,6 +20,7 @@ use target::Target;
 
 pub(super) const COMMAND: Command = Command {
     name: "convert",
+    light: false,
     about: "Copy one or more images to another, changing the format",
     operands: "SRC_FILENAME... TGT_FILENAME",
     examples: &[

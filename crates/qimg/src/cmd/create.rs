@@ -11,6 +11,7 @@ use crate::{number, options};
 
 pub(super) const COMMAND: Command = Command {
     name: "create",
+    light: true,
     about: "Create and format a new image file",
     operands: "FILENAME [SIZE]",
     examples: &[

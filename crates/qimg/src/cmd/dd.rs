@@ -16,6 +16,7 @@ use crate::progress::{INTERRUPTED, Meter};
 
 pub(super) const COMMAND: Command = Command {
     name: "dd",
+    light: false,
     about: "Copy input to output with optional format conversion",
     operands: "if=FILENAME of=FILENAME [bs=SIZE] [count=N] [skip=N]",
     examples: &[(

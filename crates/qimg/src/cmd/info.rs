@@ -11,6 +11,7 @@ use crate::options::to_look;
 
 pub(super) const COMMAND: Command = Command {
     name: "info",
+    light: true,
     about: "Display information about the image",
     operands: "FILENAME",
     examples: &[

@@ -11,6 +11,7 @@ use crate::options::to_look;
 
 pub(super) const COMMAND: Command = Command {
     name: "map",
+    light: true,
     about: "Dump the metadata of the image: what lies where",
     operands: "FILENAME",
     examples: &[

@@ -12,6 +12,7 @@ use crate::options::{self, SnapshotKey};
 
 pub(super) const COMMAND: Command = Command {
     name: "measure",
+    light: true,
     about: "Calculate the file size required for a new image",
     operands: "[FILENAME]",
     examples: &[

@@ -29,6 +29,8 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(crate) struct Command {
     /// The word that calls it.
     pub(crate) name: &'static str,
+    /// Done so soon that it needs no threads.
+    pub(crate) light: bool,
     /// One line for the help.
     pub(crate) about: &'static str,
     /// What follows the options, for the help.

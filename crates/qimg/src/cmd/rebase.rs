@@ -15,6 +15,7 @@ use crate::progress::{self, INTERRUPTED, Meter};
 
 pub(super) const COMMAND: Command = Command {
     name: "rebase",
+    light: false,
     about: "Change the backing file of the image",
     operands: "FILENAME",
     examples: &[

@@ -10,6 +10,7 @@ use crate::cli::{self, Args, Failure, Outcome, flag, value};
 
 pub(super) const COMMAND: Command = Command {
     name: "resize",
+    light: true,
     about: "Resize the image",
     operands: "FILENAME [+-]SIZE",
     examples: &[

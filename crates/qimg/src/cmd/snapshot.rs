@@ -15,6 +15,7 @@ use crate::cli::{self, Args, Failure, Outcome, flag, value};
 
 pub(super) const COMMAND: Command = Command {
     name: "snapshot",
+    light: true,
     about: "List or manipulate snapshots within the image",
     operands: "FILENAME",
     examples: &[

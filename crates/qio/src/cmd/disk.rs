@@ -115,14 +115,13 @@ async fn open(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
         read_only: call.has("r"),
         cache: CacheMode::Writeback,
         force_share: call.has("U"),
+        snapshot: call.has("s"),
         discard: true,
     };
     apply_io(&call.options, &mut mode).map_err(|e| told(&e))?;
-    for letter in ["s", "C"] {
-        if call.has(letter) {
-            // GAP: temporary overlays and the copy-on-read filter.
-            return Err(told(&Error::new(format!("-{letter} is not supported yet"))));
-        }
+    if call.has("C") {
+        // GAP: the copy-on-read filter.
+        return Err(told(&Error::new("-C is not supported yet")));
     }
     match (call.options.value("o"), call.operands()) {
         (None, [path]) => shell.open(path, None, false, mode).await,
