@@ -461,13 +461,13 @@ fn extensions(bytes: &[u8], start: usize, backing_offset: u64) -> Result<Vec<Ext
     };
     let mut found = Vec::new();
     let mut at = start;
-    while at + 8 <= end {
+    while at < end && at + 8 <= bytes.len() {
         let (kind, len) = (be32(bytes, at), be32(bytes, at + 4) as usize);
         if kind == 0 {
             break;
         }
         at += 8;
-        if len > end - at {
+        if len > end.saturating_sub(at) {
             return Err(invalid("Header extension too large"));
         }
         check_extension(kind, len)?;

@@ -57,6 +57,17 @@ impl Counts {
         }
     }
 
+    /// One use more, if there are fewer than `most` now; whether there are.
+    pub(super) fn add_below(&mut self, cluster: u64, most: u64) -> bool {
+        // Without a cluster of two uses nothing is near a bound but the narrowest.
+        let near = most < 2 || self.shared;
+        if near && self.get(cluster) >= most {
+            return false;
+        }
+        self.add(cluster);
+        true
+    }
+
     /// One use more.
     pub(super) fn add(&mut self, cluster: u64) {
         self.grow(cluster + 1);

@@ -83,8 +83,9 @@ impl Run<'_> {
             return;
         }
         let most = crate::qcow2::refcount::max(self.frozen.order());
-        for number in offset / cluster..=(end - 1) / cluster {
-            if self.counts.get(number) >= most {
+        let bits = self.bits();
+        for number in offset >> bits..=(end - 1) >> bits {
+            if !self.counts.add_below(number, most) {
                 self.corrupt(&format!(
                     "ERROR: overflow cluster offset=0x{:x}",
                     number * cluster
@@ -93,9 +94,7 @@ impl Run<'_> {
                     "Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a clean \
                      copy if the image cannot be opened for writing",
                 );
-                continue;
             }
-            self.counts.add(number);
         }
     }
 

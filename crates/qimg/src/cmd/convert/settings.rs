@@ -55,6 +55,8 @@ impl Settings {
                 let count = number::parse("number of coroutines", text, 1..=16)?;
                 usize::try_from(count).unwrap_or(1)
             }
+            // Packing keeps its processor busy; reading and writing wait for each other.
+            None if args.has("compress") => reactor::threads() + 1,
             None => reactor::threads() * 2,
         };
         let rate = match args.text("rate") {
