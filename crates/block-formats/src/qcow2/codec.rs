@@ -13,7 +13,7 @@ use super::header::CompressionType;
 const EIO: i32 = 5;
 
 /// As small as zlib's default level makes it with its small window, in a fraction of the time.
-const DEFLATE_LEVEL: i32 = 5;
+const DEFLATE_LEVEL: i32 = 6;
 /// What zstd takes by default.
 const ZSTD_LEVEL: i32 = 3;
 
