@@ -1,10 +1,27 @@
 //! Image formats: each says where a disk's bytes are.
 #![forbid(unsafe_code)]
 
+mod blocks;
+mod bytes;
+mod deflate;
+mod make;
+pub mod parallels;
+pub mod qcow;
 pub mod qcow2;
+pub mod qed;
 pub mod raw;
+mod tables;
+pub mod vdi;
+pub mod vpc;
 
 use block_core::FormatDriver;
 
 /// Every format but raw, in the order in which probing asks them.
-pub const FORMATS: &[&FormatDriver] = &[&qcow2::DRIVER];
+pub const FORMATS: &[&FormatDriver] = &[
+    &qcow2::DRIVER,
+    &qcow::DRIVER,
+    &qed::DRIVER,
+    &parallels::DRIVER,
+    &vdi::DRIVER,
+    &vpc::DRIVER,
+];
