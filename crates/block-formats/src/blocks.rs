@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use block_core::{
-    BoxFuture, ChangeBacking, Check, CheckReport, CheckRequest, Compress, Edge, Extent, ExtentKind,
-    Format, FormatInfo, Geometry, Place, Placement, Preallocation, Resize, ResizeRequest, Slot,
-    WriteFlags, ZeroFlags,
+    BoxFuture, ChangeBacking, Check, CheckReport, CheckRequest, Compress, Edge, Empty, Extent,
+    ExtentKind, Format, FormatInfo, Geometry, Place, Placement, Preallocation, Resize,
+    ResizeRequest, Slot, WriteFlags, ZeroFlags,
 };
 use qapi::Error;
 
@@ -49,6 +49,16 @@ pub(crate) trait Scheme: Send + Sync + 'static {
     /// Bytes that lie before each block and belong to it, and what they are filled with.
     fn lead(&self) -> (u64, u8) {
         (0, 0)
+    }
+
+    /// The file below may know of holes in the blocks of this image.
+    fn holes(&self) -> bool {
+        false
+    }
+
+    /// Where the image ends when it holds nothing, if it can be emptied.
+    fn empty_end(&self) -> Option<u64> {
+        None
     }
 
     /// Unallocated blocks show the backing file.
@@ -284,7 +294,8 @@ impl<S: Scheme> Blocks<S> {
                     1
                 };
                 let at = file_place(host + inside);
-                (run, ExtentKind::Data { at, recurse: true })
+                let recurse = self.scheme.holes();
+                (run, ExtentKind::Data { at, recurse })
             }
             Cell::Packed(host, packed_len) => {
                 let kind = ExtentKind::Compressed {
@@ -569,8 +580,30 @@ impl<S: Scheme> Format for Blocks<S> {
         self.scheme.header().map(|_| self as &dyn Resize)
     }
 
+    fn empty(&self) -> Option<&dyn Empty> {
+        self.scheme.empty_end().map(|_| self as &dyn Empty)
+    }
+
     fn change_backing(&self) -> Option<&dyn ChangeBacking> {
         self.scheme.header().map(|_| self as &dyn ChangeBacking)
+    }
+}
+
+impl<S: Scheme> Empty for Blocks<S> {
+    fn make_empty(&self) -> BoxFuture<'_, qapi::Result<()>> {
+        Box::pin(async move {
+            let failed = |e: io::Error| Error::from_io("Could not empty the image", &e);
+            let end = self.scheme.empty_end();
+            let end =
+                end.ok_or_else(|| Error::new("This image cannot be emptied").errno(ENOTSUP))?;
+            self.begin().await.map_err(failed)?;
+            self.core.tables.clear();
+            self.core.tables.write_out().await.map_err(failed)?;
+            self.core.file.flush().await.map_err(failed)?;
+            self.core.file.truncate(end, Preallocation::Off).await?;
+            self.core.set_next(end);
+            Ok(())
+        })
     }
 }
 

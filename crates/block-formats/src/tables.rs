@@ -380,6 +380,15 @@ impl Tables {
         }
     }
 
+    /// Forgets all tables of the directory.
+    pub(crate) fn clear(&self) {
+        for slot in 0..self.directory().len() as u64 {
+            if self.location(slot * self.pieces).is_some() {
+                self.clear_table(slot * self.pieces * self.per_piece);
+            }
+        }
+    }
+
     /// Whether the file lacks anything.
     pub(crate) fn is_dirty(&self) -> bool {
         let dirty = self.dirty();

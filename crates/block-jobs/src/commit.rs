@@ -88,7 +88,8 @@ async fn empty(top: &Root) -> qapi::Result<()> {
     let drained = top.drain().await;
     let result = match node.format().and_then(|f| f.empty()) {
         Some(format) => format.make_empty().await,
-        None => Err(Error::with_errno("Could not empty", 95).errno(95)),
+        // What the overlay holds is what the base holds now: it stays.
+        None => Ok(()),
     };
     drop(drained);
     result.map_err(|e| match e.errno_value() {

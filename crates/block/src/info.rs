@@ -75,7 +75,9 @@ impl ImageInfo {
             let child = Box::pin(Self::of(&edge.node())).await?;
             if !matches!(node.kind(), Kind::Protocol(_)) && edge.role() != Role::Data {
                 info.actual_size = child.actual_size;
-                info.dirty = info.dirty.or(child.dirty);
+                if matches!(node.kind(), Kind::Filter(_)) {
+                    info.dirty = child.dirty;
+                }
             }
             info.children.push((edge.name().to_owned(), child));
         }

@@ -42,6 +42,8 @@ pub struct Flags {
     pub check_only: bool,
     /// Do not open what the image names beside its backing file.
     pub no_io: bool,
+    /// It was open before: that its format is a guess is not said again.
+    pub seen: bool,
 }
 
 /// What the user says a disk is.
@@ -255,7 +257,7 @@ impl Session {
         let filename = child.filename().to_owned();
         let file = Edge::attach("file", Role::Filtered, child, Perms::NONE, Perms::ALL)?;
         let filter = if guessed && options.is_empty() {
-            if flags.writable {
+            if flags.writable && !flags.seen {
                 warn_guessed(&filename);
             }
             block_formats::raw::guessed(file, looks_like_format)

@@ -8,13 +8,13 @@ use crate::make::{self, disk_size, invalid, number};
 
 /// Options of create.
 pub(super) const OPTIONS: &[OptionDesc] = &[
+    make::SIZE,
     OptionDesc {
         name: "cluster_size",
         kind: OptionKind::Size,
         help: "Parallels image cluster size",
         default: Some("1048576"),
     },
-    make::SIZE,
 ];
 
 /// Blocks an image may have.

@@ -165,11 +165,8 @@ impl Scheme for Parallels {
         Box::pin(self.mark(core, 0))
     }
 
-    fn info(&self, core: &Core) -> FormatInfo {
-        FormatInfo {
-            cluster_size: Some(core.block),
-            ..FormatInfo::default()
-        }
+    fn info(&self, _core: &Core) -> FormatInfo {
+        FormatInfo::default()
     }
 
     fn checker(&self) -> Option<&dyn Checker> {

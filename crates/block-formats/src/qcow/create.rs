@@ -9,6 +9,7 @@ use crate::make::{self, disk_size, flag, invalid, option, unsupported};
 
 /// Options of create.
 pub(super) const OPTIONS: &[OptionDesc] = &[
+    make::SIZE,
     option("backing_file", OptionKind::Str, "File name of a base image"),
     option(
         "backing_fmt",
@@ -30,7 +31,6 @@ pub(super) const OPTIONS: &[OptionDesc] = &[
         OptionKind::Bool,
         "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)",
     ),
-    make::SIZE,
 ];
 
 /// Directories that the format could have and nobody means.

@@ -121,6 +121,8 @@ impl Header {
 struct Qcow {
     cluster_bits: u8,
     backing: Option<BackingLink>,
+    /// Where the directory ends.
+    first: u64,
 }
 
 async fn open(request: OpenRequest<'_>) -> Result<Opened> {
@@ -148,6 +150,7 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
     let scheme = Qcow {
         cluster_bits: header.cluster_bits,
         backing: backing.clone(),
+        first: header.l1_offset + header.tables() * 8,
     };
     Ok(Opened {
         format: Box::new(Blocks::new(core, scheme)),
@@ -209,12 +212,17 @@ impl Scheme for Qcow {
         self.backing.is_some()
     }
 
+    fn empty_end(&self) -> Option<u64> {
+        Some(self.first)
+    }
+
     fn alignment(&self) -> u64 {
         1 << self.cluster_bits
     }
 
     fn info(&self, core: &Core) -> FormatInfo {
         FormatInfo {
+            dirty: Some(false),
             cluster_size: Some(core.block),
             backing: self.backing.clone(),
             ..FormatInfo::default()

@@ -20,6 +20,7 @@ fn a_packed_entry_reads_back() {
         let scheme = Qcow {
             cluster_bits,
             backing: None,
+            first: 0,
         };
         let raw = scheme.packed_raw(0x1234_5678, 300);
         assert_eq!(scheme.cell(raw), Cell::Packed(0x1234_5678, 300));

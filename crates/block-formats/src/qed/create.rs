@@ -11,6 +11,7 @@ const DEFAULT_TABLE: u64 = 4;
 
 /// Options of create.
 pub(super) const OPTIONS: &[OptionDesc] = &[
+    make::SIZE,
     option("backing_file", OptionKind::Str, "File name of a base image"),
     option(
         "backing_fmt",
@@ -23,7 +24,6 @@ pub(super) const OPTIONS: &[OptionDesc] = &[
         help: "Cluster size (in bytes)",
         default: Some("65536"),
     },
-    make::SIZE,
     option(
         "table_size",
         OptionKind::Size,

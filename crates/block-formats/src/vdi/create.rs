@@ -5,16 +5,17 @@ use qapi::{Error, Result};
 
 use super::FREE;
 use super::header::{BLOCK, HEADER, Header, too_large};
-use crate::make::{self, disk_size, flag, option};
+use crate::make::{self, disk_size, flag};
 
 /// Options of create.
 pub(super) const OPTIONS: &[OptionDesc] = &[
     make::SIZE,
-    option(
-        "static",
-        OptionKind::Bool,
-        "VDI static (pre-allocated) image",
-    ),
+    OptionDesc {
+        name: "static",
+        kind: OptionKind::Bool,
+        help: "VDI static (pre-allocated) image",
+        default: Some("off"),
+    },
 ];
 
 /// [`block_core::FormatDriver::create`].

@@ -53,6 +53,8 @@ struct Vdi {
     /// Blocks that the header says are in the file.
     told: AtomicU64,
     blocks: u64,
+    /// All blocks are there from the start, many as holes.
+    fixed: bool,
 }
 
 async fn open(request: OpenRequest<'_>) -> Result<Opened> {
@@ -80,6 +82,7 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
         data,
         told: AtomicU64::new(header.allocated.into()),
         blocks,
+        fixed: header.kind == 2,
     };
     Ok(Opened {
         format: Box::new(Blocks::new(core, scheme)),
@@ -91,7 +94,7 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
 impl Scheme for Vdi {
     fn cell(&self, raw: u64) -> Cell {
         match raw {
-            FREE | DISCARDED => Cell::Free,
+            FREE | DISCARDED => Cell::Zero,
             number if number < self.blocks => Cell::Data(self.data + number * BLOCK),
             _ => Cell::Bad,
         }
@@ -99,6 +102,10 @@ impl Scheme for Vdi {
 
     fn raw(&self, host: u64) -> u64 {
         (host - self.data) / BLOCK
+    }
+
+    fn holes(&self) -> bool {
+        self.fixed
     }
 
     /// The header counts the blocks in the file.
@@ -118,6 +125,7 @@ impl Scheme for Vdi {
 
     fn info(&self, _core: &Core) -> FormatInfo {
         FormatInfo {
+            dirty: Some(false),
             cluster_size: Some(BLOCK),
             ..FormatInfo::default()
         }

@@ -11,16 +11,16 @@ use crate::make::{self, disk_size, flag, invalid, option};
 
 /// Options of create.
 pub(super) const OPTIONS: &[OptionDesc] = &[
-    option(
-        "force_size",
-        OptionKind::Bool,
-        "Force disk size calculation to use the actual size specified, rather than using the nearest CHS-based calculation",
-    ),
     make::SIZE,
     option(
         "subformat",
         OptionKind::Str,
         "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed} ",
+    ),
+    option(
+        "force_size",
+        OptionKind::Bool,
+        "Force disk size calculation to use the actual size specified, rather than using the nearest CHS-based calculation",
     ),
 ];
 

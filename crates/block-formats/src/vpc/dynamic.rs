@@ -168,6 +168,7 @@ impl Scheme for Dynamic {
 
     fn info(&self, core: &Core) -> FormatInfo {
         FormatInfo {
+            dirty: Some(false),
             cluster_size: Some(core.block),
             ..FormatInfo::default()
         }

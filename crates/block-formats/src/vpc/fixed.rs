@@ -122,6 +122,9 @@ impl Format for Fixed {
     }
 
     fn info(&self) -> BoxFuture<'_, Result<FormatInfo>> {
-        Box::pin(std::future::ready(Ok(FormatInfo::default())))
+        Box::pin(std::future::ready(Ok(FormatInfo {
+            dirty: Some(false),
+            ..FormatInfo::default()
+        })))
     }
 }

@@ -24,6 +24,8 @@ pub(super) const COMMAND: Command = Command {
     run: |matches| Box::pin(run(matches)),
 };
 
+const ENOTSUP: i32 = 95;
+
 /// Exit code when the format has nothing to check.
 const UNSUPPORTED: u8 = 63;
 
@@ -83,13 +85,15 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
     let disk = cli::open(&args.session()?, name, format, image_opts, flags).await?;
-    let node = disk.node();
-    if node.format().and_then(|f| f.check()).is_none() {
-        report(&Error::new("This image format does not support checks"));
-        return Err(Failure::Told(UNSUPPORTED));
-    }
     let quiet = args.has("quiet");
-    let mut report = check(&disk, fix, quiet).await?;
+    let mut report = match check(&disk, fix, quiet).await {
+        // The format cannot, or cannot repair.
+        Err(error) if error.errno_value() == Some(ENOTSUP) => {
+            report(&Error::new("This image format does not support checks"));
+            return Err(Failure::Told(UNSUPPORTED));
+        }
+        checked => checked?,
+    };
     let (fixed, fixed_leaks) = (report.corruptions_fixed, report.leaks_fixed);
     if fixed > 0 || fixed_leaks > 0 {
         if !quiet && output == Output::Human {
@@ -105,7 +109,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     match output {
         Output::Human if quiet => {}
         Output::Human => out::text(&human(&report)),
-        Output::Json => cli::print_json(&record(name, &node, &report).into()),
+        Output::Json => cli::print_json(&record(name, &disk.node(), &report).into()),
     }
     if writable {
         cli::close(&disk).await?;
@@ -119,7 +123,7 @@ async fn run(matches: ArgMatches) -> Outcome {
 async fn check(disk: &Arc<Root>, fix: Fix, quiet: bool) -> qapi::Result<CheckReport> {
     let node = disk.node();
     let Some(format) = node.format().and_then(|f| f.check()) else {
-        return Err(Error::new("This image format does not support checks"));
+        return Err(Error::new("This image format does not support checks").errno(ENOTSUP));
     };
     let mut detail = |line: &str| {
         if !quiet {

@@ -90,6 +90,7 @@ async fn run(matches: ArgMatches) -> Outcome {
         false,
         Flags {
             share_backing: false,
+            seen: true,
             ..flags
         },
     )
