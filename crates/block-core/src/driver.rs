@@ -1,5 +1,6 @@
 //! What a driver tells of itself: entries of the FORMATS, PROTOCOLS and FILTERS lists.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use qapi::{Dict, OptionDesc, Value};
@@ -34,6 +35,25 @@ pub trait Gate: Send + Sync {
         options: Option<Value>,
         named_by_image: Option<&'a str>,
     ) -> BoxFuture<'a, qapi::Result<Arc<Edge>>>;
+
+    /// Opens the child `name` of a filter from `options` (as for [`Gate::open_child`]), or the file called
+    /// `filename`, with these options for it. `guess`: its format is guessed when no option says it.
+    fn open_filtered<'a>(
+        &'a self,
+        name: &'static str,
+        _options: Option<Value>,
+        _filename: Option<&'a str>,
+        _guess: bool,
+    ) -> BoxFuture<'a, qapi::Result<Arc<Edge>>> {
+        Box::pin(std::future::ready(Err(qapi::Error::new(format!(
+            "A block device must be specified for \"{name}\""
+        )))))
+    }
+
+    /// The object (`--object`) called `id`, if there is one.
+    fn object(&self, _id: &str) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
 
     /// Creates a plain file of this length at the protocol layer and opens it read-write (create of formats).
     fn create_file<'a>(
@@ -151,11 +171,7 @@ pub struct ProtocolOpen<'a> {
 type ProtocolOpenFn =
     for<'a> fn(ProtocolOpen<'a>) -> BoxFuture<'a, qapi::Result<Box<dyn Protocol>>>;
 type ProtocolCreateFn = for<'a> fn(&'a str, &'a Dict) -> BoxFuture<'a, qapi::Result<()>>;
-type FilterOpenFn = for<'a> fn(
-    Arc<Edge>,
-    &'a mut Dict,
-    &'a dyn Gate,
-) -> BoxFuture<'a, qapi::Result<Box<dyn Filter>>>;
+type FilterOpenFn = for<'a> fn(FilterOpen<'a>) -> BoxFuture<'a, qapi::Result<Box<dyn Filter>>>;
 
 /// One protocol.
 pub struct ProtocolDriver {
@@ -173,10 +189,27 @@ pub struct ProtocolDriver {
     pub create_options: &'static [OptionDesc],
 }
 
+/// What a filter is opened with.
+pub struct FilterOpen<'a> {
+    /// Options of the node, those of its children nested; the driver removes those it knows.
+    pub options: &'a mut Dict,
+    /// Open for writing.
+    pub read_write: bool,
+    /// Opens children.
+    pub gate: &'a dyn Gate,
+}
+
 /// One filter.
 pub struct FilterDriver {
     /// `driver=` name.
     pub name: &'static str,
-    /// Opens it over the child called `file`; removes the options it knows.
+    /// Turns a file name that begins with the driver's name and `:` into options; `None`: it has no such names.
+    pub parse_filename: Option<fn(&str, &mut Dict) -> qapi::Result<()>>,
+    /// Opens it; removes the options it knows.
     pub open: FilterOpenFn,
+    /// Options that change what is seen through it: they are part of its name, and a list's or record's
+    /// name ends with a dot.
+    pub strong: &'static [&'static str],
+    /// The plain name of a node with these options, over children with these names.
+    pub plain_name: fn(&Dict, &[&str]) -> Option<String>,
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::{BoxFuture, Node, Perms, Preallocation, Status, WriteFlags, ZeroFlags};
+use crate::{
+    BoxFuture, Event, Node, Perms, Preallocation, RangeLock, Status, WriteFlags, ZeroFlags,
+};
 
 /// What the child is to its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +106,28 @@ impl Edge {
         }
         old.forget_parent(self);
         old.refresh_perms()
+    }
+
+    /// Whether anybody hears of events raised here.
+    pub fn hears(&self) -> bool {
+        self.node.load().hears()
+    }
+
+    /// Tells the node what its parent is about to do; ends when the parent may go on.
+    pub async fn event(&self, event: Event) {
+        if self.hears() {
+            self.node().raise(event).await;
+        }
+    }
+
+    /// As [`Edge::read`]; what the node does not hold itself is written to it on the way, while `ranges` is held.
+    pub fn read_copying<'a>(
+        &'a self,
+        ranges: &'a RangeLock,
+        offset: u64,
+        buf: &'a mut [u8],
+    ) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move { self.node().read_copying(ranges, offset, buf).await })
     }
 
     /// As `Root::read`, without bounds.

@@ -3,13 +3,65 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::{BoxFuture, Edge, Preallocation, Status, WriteFlags, ZeroFlags};
+use qapi::Error;
+
+use crate::{BoxFuture, Edge, EventSink, Perms, Preallocation, Status, WriteFlags, ZeroFlags};
+
+/// What a filter asks of its callers. The node cuts and widens requests until they fit; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FilterLimits {
+    /// Offsets and lengths are multiples of this power of two.
+    pub request_alignment: u32,
+    /// Longest read or write in bytes.
+    pub max_transfer: u32,
+    /// Zeroes are cut at multiples of this many bytes.
+    pub zero_alignment: u32,
+    /// Longest request for zeroes.
+    pub max_zero: u32,
+    /// Discards are cut at multiples of this many bytes.
+    pub discard_alignment: u32,
+    /// Longest discard.
+    pub max_discard: u32,
+}
 
 /// A node between others. Every method has a default that passes the request to [`Filter::child`]
 /// unchanged; raw with an offset, throttling and copy-on-read override what they change.
 pub trait Filter: Send + Sync {
     /// The child that requests go to.
     fn child(&self) -> &Arc<Edge>;
+
+    /// All children, [`Filter::child`] first.
+    fn children(&self) -> Vec<Arc<Edge>> {
+        vec![Arc::clone(self.child())]
+    }
+
+    /// What it needs of a child and lets others do there, when its own parents need `used` and share `shared`.
+    fn child_perms(&self, _child: &Edge, used: Perms, shared: Perms) -> (Perms, Perms) {
+        (used, shared)
+    }
+
+    /// What it asks of its callers; `None`: nothing.
+    fn limits(&self) -> Option<FilterLimits> {
+        None
+    }
+
+    /// Who hears of events that its parents raise.
+    fn events(&self) -> Option<&dyn EventSink> {
+        None
+    }
+
+    /// Whether names in an image that is read through it are relative to the name of its child.
+    ///
+    /// # Errors
+    /// In QEMU's words, when it has no such child.
+    fn keeps_folder(&self) -> qapi::Result<()> {
+        Ok(())
+    }
+
+    /// Last call before the node goes away; its children are closed by their nodes.
+    fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Length in bytes that parents see.
     fn length(&self) -> io::Result<u64> {

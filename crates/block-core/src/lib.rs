@@ -12,6 +12,7 @@
 mod driver;
 mod edge;
 mod engine;
+mod event;
 mod filter;
 mod format;
 mod graph;
@@ -25,12 +26,13 @@ pub mod testing;
 mod types;
 
 pub use driver::{
-    CreateRequest, FilterDriver, FormatDriver, Gate, MeasureRequest, MeasureResult, MeasureSource,
-    OpenRequest, Opened, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
+    CreateRequest, FilterDriver, FilterOpen, FormatDriver, Gate, MeasureRequest, MeasureResult,
+    MeasureSource, OpenRequest, Opened, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
 };
 pub use edge::{Edge, Role};
 pub use engine::{Mapped, is_zero};
-pub use filter::Filter;
+pub use event::{Event, EventSink};
+pub use filter::{Filter, FilterLimits};
 pub use format::{
     Amend, AmendRequest, BackingLink, BitmapInfo, Bitmaps, ChangeBacking, Check, CheckReport,
     CheckRequest, Compress, Empty, Fix, Format, FormatInfo, Resize, ResizeRequest, SnapshotInfo,

@@ -1,5 +1,7 @@
 //! A node: a driver with its place in the graph.
 
+mod debug;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -7,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use arc_swap::ArcSwapOption;
 use qapi::{Dict, Error};
 
-use crate::engine::{self, Mapped, Sharing};
+use crate::engine::{self, Mapped, Sharing, Sieve};
 use crate::{
-    DetectZeroes, Edge, Filter, Format, Perms, Preallocation, Protocol, RangeLock, ResizeRequest,
-    Role, WriteFlags, ZeroFlags,
+    DetectZeroes, Edge, Event, Filter, Format, Perms, Preallocation, Protocol, RangeLock,
+    ResizeRequest, Role, WriteFlags, ZeroFlags,
 };
 
 /// What stands in a node.
@@ -97,6 +99,35 @@ impl Node {
         &self.spec.filename
     }
 
+    /// What names found in an image are relative to: the plain name of the leaf that holds it.
+    ///
+    /// # Errors
+    /// In QEMU's words, when there is no such name.
+    pub fn folder_of(&self) -> qapi::Result<String> {
+        if let Kind::Filter(filter) = &self.kind {
+            filter.keeps_folder()?;
+        }
+        match self.children().first() {
+            Some(child) => child.node().folder_of(),
+            None if self.filename().is_empty() || self.filename().starts_with("json:") => {
+                Err(Error::new(format!(
+                    "Cannot generate a base directory for {} nodes",
+                    self.driver()
+                )))
+            }
+            None => Ok(self.filename().to_owned()),
+        }
+    }
+
+    /// Unit of requests that its driver asks for, in bytes.
+    pub fn request_alignment(&self) -> u32 {
+        match &self.kind {
+            Kind::Protocol(protocol) => protocol.limits().request_alignment.max(1),
+            Kind::Filter(filter) => filter.limits().map_or(1, |l| l.request_alignment.max(1)),
+            Kind::Format(_) => 1,
+        }
+    }
+
     /// Options it was opened with.
     pub fn options(&self) -> &Dict {
         &self.spec.options
@@ -161,7 +192,7 @@ impl Node {
                 .cloned()
                 .chain(mapped.backing.load_full())
                 .collect(),
-            Kind::Filter(filter) => vec![Arc::clone(filter.child())],
+            Kind::Filter(filter) => filter.children(),
         }
     }
 
@@ -182,7 +213,10 @@ impl Node {
         match &self.kind {
             Kind::Protocol(protocol) => engine::leaf_read(&**protocol, offset, buf).await,
             Kind::Format(mapped) => mapped.read(offset, buf).await,
-            Kind::Filter(filter) => filter.read(offset, buf).await,
+            Kind::Filter(filter) => match Sieve::of(&**filter, &self.unaligned) {
+                Some(sieve) => sieve.read(offset, buf).await,
+                None => filter.read(offset, buf).await,
+            },
         }
     }
 
@@ -206,7 +240,10 @@ impl Node {
                 engine::leaf_write(&**protocol, &self.unaligned, offset, buf, flags).await
             }
             Kind::Format(mapped) => mapped.write(offset, buf, flags).await,
-            Kind::Filter(filter) => filter.write(offset, buf, flags).await,
+            Kind::Filter(filter) => match Sieve::of(&**filter, &self.unaligned) {
+                Some(sieve) => sieve.write(offset, buf, flags).await,
+                None => filter.write(offset, buf, flags).await,
+            },
         }
     }
 
@@ -223,7 +260,10 @@ impl Node {
                 engine::leaf_zero(&**protocol, &self.unaligned, offset, len, flags).await
             }
             Kind::Format(mapped) => mapped.write_zeroes(offset, len, flags).await,
-            Kind::Filter(filter) => filter.write_zeroes(offset, len, flags).await,
+            Kind::Filter(filter) => match Sieve::of(&**filter, &self.unaligned) {
+                Some(sieve) => sieve.zero(offset, len, flags).await,
+                None => filter.write_zeroes(offset, len, flags).await,
+            },
         }
     }
 
@@ -233,7 +273,10 @@ impl Node {
         let result = match &self.kind {
             Kind::Protocol(protocol) => engine::leaf_discard(&**protocol, offset, len).await,
             Kind::Format(mapped) => mapped.discard(offset, len).await,
-            Kind::Filter(filter) => filter.discard(offset, len).await,
+            Kind::Filter(filter) => match Sieve::of(&**filter, &self.unaligned) {
+                Some(sieve) => sieve.discard(offset, len).await,
+                None => filter.discard(offset, len).await,
+            },
         };
         match result {
             Err(error) if engine::is_unsupported(&error) => Ok(()),
@@ -291,8 +334,17 @@ impl Node {
     pub async fn flush(&self) -> io::Result<()> {
         match &self.kind {
             Kind::Protocol(protocol) => protocol.flush().await,
-            Kind::Format(mapped) => mapped.format.flush().await,
-            Kind::Filter(filter) => filter.flush().await,
+            Kind::Format(mapped) => {
+                if let Some(file) = mapped.edges.first() {
+                    file.event(Event::FlushToOs).await;
+                }
+                mapped.format.flush().await
+            }
+            Kind::Filter(filter) => {
+                filter.child().event(Event::FlushToOs).await;
+                filter.child().event(Event::FlushToDisk).await;
+                filter.flush().await
+            }
         }
     }
 
@@ -301,7 +353,10 @@ impl Node {
         match &self.kind {
             Kind::Protocol(protocol) => engine::leaf_status(self, &**protocol, offset, len),
             Kind::Format(mapped) => mapped.status(offset, len).await,
-            Kind::Filter(filter) => filter.status(offset, len).await,
+            Kind::Filter(filter) => match Sieve::of(&**filter, &self.unaligned) {
+                Some(sieve) => sieve.status(offset, len).await,
+                None => filter.status(offset, len).await,
+            },
         }
     }
 
@@ -341,7 +396,8 @@ impl Node {
     pub async fn close(&self) -> qapi::Result<()> {
         let mut result = match &self.kind {
             Kind::Format(mapped) => mapped.format.close().await,
-            _ => Ok(()),
+            Kind::Filter(filter) => filter.close().await,
+            Kind::Protocol(_) => Ok(()),
         };
         for child in self.children() {
             let closed = Box::pin(child.node().close_shared()).await;
@@ -403,7 +459,13 @@ impl Node {
         }
         match &self.kind {
             Kind::Protocol(protocol) => protocol.set_permissions(used, shared),
-            Kind::Filter(filter) => filter.child().set_perms(used, shared),
+            Kind::Filter(filter) => {
+                for child in filter.children() {
+                    let (used, shared) = filter.child_perms(&child, used, shared);
+                    child.set_perms(used, shared)?;
+                }
+                Ok(())
+            }
             Kind::Format(mapped) => {
                 let sharing = Sharing {
                     writable: !self.read_only(),

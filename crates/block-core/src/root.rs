@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::range_lock::{RangeGuard, RangeLock};
 use crate::{Edge, Node, Perms, Preallocation, Role, Status, WriteFlags, ZeroFlags};
 
 /// A user's hold on a node; requests are bounds-checked here.
@@ -21,6 +22,9 @@ pub struct Root {
     /// Requests may come in again.
     resumed: Notify,
     writethrough: AtomicBool,
+    copy_on_read: AtomicBool,
+    /// Reads that copy, exclusive, and writes, shared, while there is copy-on-read.
+    copies: RangeLock,
 }
 
 /// One request under way.
@@ -59,6 +63,8 @@ impl Root {
             idle: Notify::new(),
             resumed: Notify::new(),
             writethrough: AtomicBool::new(false),
+            copy_on_read: AtomicBool::new(false),
+            copies: RangeLock::default(),
         })
     }
 
@@ -76,6 +82,19 @@ impl Root {
     /// `cache=directsync`).
     pub fn set_writethrough(&self, on: bool) {
         self.writethrough.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether what a read gets from a backing file is kept in the disk (`copy-on-read`).
+    pub fn set_copy_on_read(&self, on: bool) {
+        self.copy_on_read.store(on, Ordering::Relaxed);
+    }
+
+    /// Keeps reads that copy away from a range that is about to be written.
+    async fn no_copies(&self, offset: u64, len: u64) -> Option<RangeGuard<'_>> {
+        if self.copy_on_read.load(Ordering::Relaxed) && len > 0 {
+            return Some(self.copies.shared(offset, offset.saturating_add(len)).await);
+        }
+        None
     }
 
     fn fua(&self, asked: bool) -> bool {
@@ -132,9 +151,11 @@ impl Root {
     /// `EIO` out of bounds, else what the layers below say.
     pub async fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let _ticket = self.enter().await;
-        self.check(offset, buf.len() as u64)?
-            .read(offset, buf)
-            .await
+        let node = self.check(offset, buf.len() as u64)?;
+        if self.copy_on_read.load(Ordering::Relaxed) {
+            return node.read_copying(&self.copies, offset, buf).await;
+        }
+        node.read(offset, buf).await
     }
 
     /// Writes `buf` at `offset`.
@@ -147,6 +168,7 @@ impl Root {
             fua: self.fua(flags.fua),
             ..flags
         };
+        let _kept = self.no_copies(offset, buf.len() as u64).await;
         self.check(offset, buf.len() as u64)?
             .write(offset, buf, flags)
             .await
@@ -162,6 +184,7 @@ impl Root {
             fua: self.fua(flags.fua),
             ..flags
         };
+        let _kept = self.no_copies(offset, len).await;
         self.check(offset, len)?
             .write_zeroes(offset, len, flags)
             .await
@@ -173,6 +196,7 @@ impl Root {
     /// As [`Root::write`].
     pub async fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         let _ticket = self.enter().await;
+        let _kept = self.no_copies(offset, len).await;
         self.check(offset, len)?.discard(offset, len).await
     }
 
@@ -182,6 +206,7 @@ impl Root {
     /// `ENOTSUP` when the format cannot, else as [`Root::write`].
     pub async fn write_compressed(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
         let _ticket = self.enter().await;
+        let _kept = self.no_copies(offset, buf.len() as u64).await;
         self.check(offset, buf.len() as u64)?
             .write_compressed(offset, buf)
             .await

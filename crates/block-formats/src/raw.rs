@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use block_core::{
-    BoxFuture, CreateRequest, Edge, Filter, FilterDriver, MeasureRequest, MeasureResult, Node,
+    BoxFuture, CreateRequest, Edge, Event, Filter, MeasureRequest, MeasureResult, Node,
     Preallocation, Status, WriteFlags, ZeroFlags,
 };
 use qapi::{Dict, Error, OptionDesc, OptionKind, Value, opts};
@@ -24,12 +24,6 @@ pub const CREATE_OPTIONS: &[OptionDesc] = &[OptionDesc {
     default: None,
 }];
 
-/// The driver.
-pub const RAW: FilterDriver = FilterDriver {
-    name: "raw",
-    open: |file, options, _gate| Box::pin(async move { open(file, options) }),
-};
-
 /// Whether bytes at the front of a disk make it look like another format.
 type Looks = fn(&[u8]) -> bool;
 
@@ -43,7 +37,11 @@ pub struct Raw {
     guard: Option<Looks>,
 }
 
-fn open(file: Arc<Edge>, options: &mut Dict) -> qapi::Result<Box<dyn Filter>> {
+/// Opens a disk over `file`, or the window of it that the options say.
+///
+/// # Errors
+/// In QEMU's words.
+pub fn open(file: Arc<Edge>, options: &mut Dict) -> qapi::Result<Box<dyn Filter>> {
     let offset = opts::take_size(options, "offset")?.unwrap_or(0);
     let size = opts::take_size(options, "size")?;
     let length = file
@@ -139,7 +137,13 @@ impl Filter for Raw {
     }
 
     fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> BoxFuture<'a, io::Result<()>> {
-        self.file.read(self.offset + offset, buf)
+        if !self.file.hears() {
+            return self.file.read(self.offset + offset, buf);
+        }
+        Box::pin(async move {
+            self.file.event(Event::ReadAio).await;
+            self.file.read(self.offset + offset, buf).await
+        })
     }
 
     fn write<'a>(
@@ -148,11 +152,12 @@ impl Filter for Raw {
         buf: &'a [u8],
         flags: WriteFlags,
     ) -> BoxFuture<'a, io::Result<()>> {
-        if self.guard.is_none() || offset >= SECTOR {
+        if (self.guard.is_none() || offset >= SECTOR) && !self.file.hears() {
             return self.file.write(self.offset + offset, buf, flags);
         }
         Box::pin(async move {
             self.check(offset, Some(buf), buf.len() as u64).await?;
+            self.file.event(Event::WriteAio).await;
             self.file.write(self.offset + offset, buf, flags).await
         })
     }

@@ -1,8 +1,11 @@
-//! Protocols: the leaves of the block graph.
+//! Protocols: the leaves of the block graph; and filters, nodes between others.
 #![forbid(unsafe_code)]
 
 mod file;
+mod filter;
 mod null;
+
+pub use filter::FILTERS;
 
 use block_core::ProtocolDriver;
 

@@ -4,6 +4,7 @@
 mod leaf;
 mod packed;
 mod read;
+mod sieve;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -18,10 +19,11 @@ use arc_swap::ArcSwapOption;
 use qapi::Error;
 
 pub(crate) use leaf::{leaf_discard, leaf_read, leaf_status, leaf_write, leaf_zero};
+pub(crate) use sieve::Sieve;
 pub(crate) use status::shifted_leaf;
 
 use crate::node::child_perms;
-use crate::{Edge, Format, Perms, RangeLock, Resize, ResizeRequest, Slot, ZeroFlags};
+use crate::{Edge, Event, Format, Perms, RangeLock, Resize, ResizeRequest, Slot, ZeroFlags};
 
 /// How a format's node lets others at its children.
 #[derive(Clone, Copy)]
@@ -77,6 +79,13 @@ impl Mapped {
         self.edges
             .get(usize::from(slot.0))
             .ok_or_else(|| io::Error::from_raw_os_error(5))
+    }
+
+    /// Tells the main child what is about to be done.
+    async fn event(&self, event: Event) {
+        if let Some(file) = self.edges.first() {
+            file.event(event).await;
+        }
     }
 
     /// Counts a change, so that what was unpacked before is not served any more.

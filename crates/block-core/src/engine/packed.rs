@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Mapped, bad_answer, unsupported};
-use crate::WriteFlags;
+use crate::{Event, WriteFlags};
 
 impl Mapped {
     /// Packs one whole cluster, or what is left of the disk in the last one, into `out`. `false`: it does not get
@@ -34,6 +34,7 @@ impl Mapped {
         let len = u32::try_from(packed.len()).map_err(|_| bad_answer())?;
         let _range = self.ranges.exclusive(offset, offset + cluster).await;
         let at = compress.place(offset, len).await?;
+        self.event(Event::WriteCompressed).await;
         self.child(at.slot)?
             .write(at.offset, packed, WriteFlags::default())
             .await?;

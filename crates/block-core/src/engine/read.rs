@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::{Mapped, Unpacked, bad_answer};
-use crate::{Extent, ExtentKind, Place};
+use crate::{Event, Extent, ExtentKind, Place};
 
 /// A packed cluster that a read meets.
 struct Packed {
@@ -50,7 +50,10 @@ impl Mapped {
 
     async fn read_extent(&self, offset: u64, buf: &mut [u8], kind: ExtentKind) -> io::Result<()> {
         match kind {
-            ExtentKind::Data { at, .. } => self.child(at.slot)?.read(at.offset, buf).await,
+            ExtentKind::Data { at, .. } => {
+                self.event(Event::ReadAio).await;
+                self.child(at.slot)?.read(at.offset, buf).await
+            }
             ExtentKind::Zero { .. } => {
                 buf.fill(0);
                 Ok(())
@@ -88,6 +91,7 @@ impl Mapped {
         if kept.is_empty() {
             return Ok(());
         }
+        self.event(Event::ReadBackingAio).await;
         backing.read(offset, kept).await
     }
 
@@ -125,6 +129,7 @@ impl Mapped {
 
     async fn unpack(&self, packed: &Packed, cluster: &mut [u8]) -> io::Result<()> {
         let mut bytes = vec![0; packed.packed_len as usize];
+        self.event(Event::ReadCompressed).await;
         self.child(packed.at.slot)?
             .read(packed.at.offset, &mut bytes)
             .await?;

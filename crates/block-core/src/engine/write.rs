@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Mapped, bad_answer, is_zero};
-use crate::{ExtentKind, Placement, WriteFlags};
+use crate::{Event, ExtentKind, Placement, WriteFlags};
 
 /// One allocation step covers at most this many bytes, so that others get a turn.
 const MAX_ALLOCATION: u64 = 16 << 20;
@@ -96,8 +96,10 @@ impl Mapped {
             ..flags
         };
         if place.cow_head == 0 && place.cow_tail == 0 {
+            self.event(Event::WriteAio).await;
             return child.write(host, payload, flags).await;
         }
+        self.event(Event::CowRead).await;
         let head = self
             .old_content(place.guest - place.cow_head, place.cow_head, place.zeroed)
             .await?;
@@ -106,11 +108,14 @@ impl Mapped {
             .await?;
         if (head.len() + tail.len()) as u64 + place.len <= MAX_JOINED {
             let joined = [&head, payload, &tail].concat();
+            self.event(Event::WriteAio).await;
             return child.write(host - head.len() as u64, &joined, flags).await;
         }
+        self.event(Event::CowWrite).await;
         if !head.is_empty() {
             child.write(host - place.cow_head, &head, flags).await?;
         }
+        self.event(Event::WriteAio).await;
         child.write(host, payload, flags).await?;
         if !tail.is_empty() {
             child.write(host + place.len, &tail, flags).await?;
