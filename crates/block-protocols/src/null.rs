@@ -8,7 +8,7 @@ use block_core::{
     BoxFuture, LeafStatus, Limits, Preallocation, Protocol, ProtocolDriver, ProtocolOpen,
     WriteFlags, ZeroFlags,
 };
-use qapi::{Dict, Error, Value};
+use qapi::{Dict, Error, opts};
 
 /// `null-co`
 pub(crate) const NULL_CO: ProtocolDriver = driver("null-co", &["null-co"]);
@@ -44,29 +44,14 @@ struct Null {
     reads_zero: bool,
 }
 
-fn number(options: &mut Dict, name: &str) -> qapi::Result<Option<u64>> {
-    let wrong = || Error::new(format!("Parameter '{name}' expects a number"));
-    match options.remove(name) {
-        None => Ok(None),
-        Some(Value::Int(n)) => u64::try_from(n).map(Some).map_err(|_| wrong()),
-        Some(Value::Uint(n)) => Ok(Some(n)),
-        Some(Value::Str(text)) => text.parse().map(Some).map_err(|_| wrong()),
-        Some(_) => Err(wrong()),
-    }
-}
-
 fn open(request: ProtocolOpen<'_>) -> qapi::Result<Box<dyn Protocol>> {
     let options = request.options;
-    let size = number(options, "size")?.unwrap_or(DEFAULT_SIZE);
-    if number(options, "latency-ns")?.is_some_and(|n| n > 0) {
+    let size = opts::take_size(options, "size")?.unwrap_or(DEFAULT_SIZE);
+    if opts::take_size(options, "latency-ns")?.is_some_and(|n| n > 0) {
         // GAP: answers are immediate.
         return Err(Error::new("latency-ns is not supported"));
     }
-    let reads_zero = match options.remove("read-zeroes") {
-        Some(Value::Bool(on)) => on,
-        Some(Value::Str(word)) => word == "on",
-        _ => false,
-    };
+    let reads_zero = opts::take_bool(options, "read-zeroes")?.unwrap_or(false);
     Ok(Box::new(Null { size, reads_zero }))
 }
 

@@ -6,7 +6,7 @@ use block_core::{CreateRequest, FormatDriver, Kind, Node, ProtocolDriver, Role};
 use qapi::{Dict, Error, OptionDesc, opts};
 
 use crate::gate::ImageGate;
-use crate::name::{self, Named};
+use crate::name::{self, ImageName, Named};
 use crate::open::{Flags, Session};
 use crate::registry::{find_format, find_protocol};
 
@@ -115,7 +115,7 @@ pub async fn create(session: &Session, spec: CreateSpec<'_>) -> qapi::Result<()>
         writable: true,
         ..Flags::default()
     };
-    let gate = session.gate(spec.filename, flags, 0);
+    let gate = session.gate(ImageName::plain(spec.filename), flags, 0);
     let request = CreateRequest {
         filename: spec.filename,
         options: spec.options,

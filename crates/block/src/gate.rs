@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use block_core::{BoxFuture, Edge, Gate, Node, Perms, Role};
 use qapi::{Dict, Error, Value};
 
-use crate::name::beside;
+use crate::name::ImageName;
 use crate::open::{Flags, Session};
 use crate::policy;
 
@@ -13,7 +13,7 @@ use crate::policy;
 pub(crate) struct ImageGate<'a> {
     pub(crate) session: &'a Session,
     /// Name of the image.
-    pub(crate) image: String,
+    pub(crate) image: ImageName,
     pub(crate) flags: Flags,
     pub(crate) depth: usize,
     /// Files made on the way, to be taken back when the rest fails.
@@ -48,9 +48,9 @@ impl Gate for ImageGate<'_> {
                     session.open_protocol_name(&file, self.flags).await?
                 }
                 (None, Some(found)) => {
-                    let path = beside(&self.image, found);
+                    let path = self.image.resolve(found)?;
                     let allowed = &self.session.allowed;
-                    policy::check(&self.image, &path, role, None, allowed)?;
+                    policy::check(&self.image.name, &path, role, None, allowed)?;
                     self.session.open_protocol_name(&path, self.flags).await?
                 }
                 _ => {
@@ -61,6 +61,20 @@ impl Gate for ImageGate<'_> {
             };
             Edge::attach(name, role, node, Perms::NONE, Perms::ALL)
         })
+    }
+
+    fn open_filtered<'a>(
+        &'a self,
+        name: &'static str,
+        options: Option<Value>,
+        filename: Option<&'a str>,
+        guess: bool,
+    ) -> BoxFuture<'a, qapi::Result<Arc<Edge>>> {
+        let how = (self.flags, self.depth);
+        Box::pin(
+            self.session
+                .open_filtered(name, options, filename, guess, how),
+        )
     }
 
     fn create_file<'a>(

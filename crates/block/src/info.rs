@@ -5,8 +5,8 @@ use std::sync::Arc;
 use block_core::{BackingLink, FormatInfo, Kind, Node, Role, SnapshotInfo};
 use qapi::{Dict, Error, Value};
 
-use crate::name::beside;
-use crate::open::{Flags, Layer, Session};
+use crate::name::ImageName;
+use crate::open::{Flags, Layer, Session, takes_name};
 use crate::policy;
 
 /// One node of an image.
@@ -28,8 +28,8 @@ pub struct ImageInfo {
     pub compressed: bool,
     /// Whether it was left open, if the driver can tell.
     pub dirty: Option<bool>,
-    /// The backing file it names, and where that is.
-    pub backing: Option<(BackingLink, String)>,
+    /// The backing file it names, and where that is, if that can be told.
+    pub backing: Option<(BackingLink, Option<String>)>,
     /// Internal snapshots.
     pub snapshots: Vec<SnapshotInfo>,
     /// Driver-specific record.
@@ -64,7 +64,7 @@ impl ImageInfo {
                 }
             }
             Kind::Format(mapped) => {
-                info.take(mapped.format().info().await?);
+                info.take(mapped.format().info().await?, &ImageName::of(node));
                 if let Some(snapshots) = mapped.format().snapshots() {
                     info.snapshots = snapshots.list();
                 }
@@ -74,7 +74,9 @@ impl ImageInfo {
         for edge in node.children().iter().filter(|e| e.role() != Role::Backing) {
             let child = Box::pin(Self::of(&edge.node())).await?;
             if !matches!(node.kind(), Kind::Protocol(_)) && edge.role() != Role::Data {
-                info.actual_size = child.actual_size;
+                if !takes_name(node.driver()) {
+                    info.actual_size = child.actual_size;
+                }
                 if matches!(node.kind(), Kind::Filter(_)) {
                     info.dirty = child.dirty;
                 }
@@ -84,15 +86,14 @@ impl ImageInfo {
         Ok(info)
     }
 
-    fn take(&mut self, format: FormatInfo) {
+    fn take(&mut self, format: FormatInfo, image: &ImageName) {
         self.cluster_size = format.cluster_size;
         self.encrypted = format.encrypted;
         self.compressed = format.compressed;
         self.dirty = format.dirty;
         self.specific = format.specific;
-        let image = self.filename.clone();
         self.backing = format.backing.map(|link| {
-            let full = beside(&image, &link.file);
+            let full = image.resolve(&link.file).ok();
             (link, full)
         });
     }
@@ -120,7 +121,9 @@ impl ImageInfo {
         }
         if let Some((link, full)) = &self.backing {
             out.insert("backing-filename", link.file.as_str());
-            out.insert("full-backing-filename", full.as_str());
+            if let Some(full) = full {
+                out.insert("full-backing-filename", full.as_str());
+            }
             if let Some(format) = &link.format {
                 out.insert("backing-filename-format", format.as_str());
             }
@@ -184,7 +187,7 @@ pub async fn info(
     let mut found = Vec::new();
     let mut next = match layer {
         Layer::Name(name, format) => (name.to_owned(), format.map(str::to_owned)),
-        Layer::Options(text) => {
+        Layer::Options(text) | Layer::Both(text, _) => {
             let root = session
                 .open(layer.clone(), flags)
                 .await
@@ -228,7 +231,7 @@ fn could_not_open(error: Error, name: &str) -> Error {
 
 /// The backing file to look at next, if the image's names may reach it.
 fn follow(session: &Session, info: &ImageInfo) -> qapi::Result<Option<(String, Option<String>)>> {
-    let Some((link, full)) = &info.backing else {
+    let Some((link, Some(full))) = &info.backing else {
         return Ok(None);
     };
     let format = link.format.as_deref().filter(|f| !f.is_empty());

@@ -24,4 +24,6 @@ pub use info::{ImageInfo, info, snapshot_record};
 pub use measure::measure;
 pub use name::beside;
 pub use open::{Flags, Layer, Session};
-pub use registry::{find_format, find_protocol, format_names, is_format, looks_like_format};
+pub use registry::{
+    find_format, find_protocol, format_names, is_format, is_protocol, looks_like_format,
+};

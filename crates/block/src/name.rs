@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::FileTypeExt;
 
-use block_protocols::PROTOCOLS;
+use block_core::Node;
+use block_protocols::{FILTERS, PROTOCOLS};
 use qapi::{Dict, Error, Value, json};
 
 /// Options of the node that a name means.
@@ -48,6 +49,14 @@ pub(crate) fn parse(name: &str) -> qapi::Result<Named> {
         options.insert("filename", name);
         return Ok(Named::Protocol(options));
     };
+    let filter = FILTERS.iter().find(|d| d.name == prefix);
+    if let Some(filter) = filter
+        && let Some(parse_filename) = filter.parse_filename
+    {
+        parse_filename(name, &mut options)?;
+        options.insert("driver", filter.name);
+        return Ok(Named::Protocol(options));
+    }
     let driver = PROTOCOLS
         .iter()
         .find(|d| d.prefixes.contains(&prefix))
@@ -72,6 +81,43 @@ pub fn beside(image: &str, name: &str) -> String {
     match image.rfind('/') {
         Some(end) if !has_protocol(image) => format!("{}{name}", &image[..=end]),
         _ => name.to_owned(),
+    }
+}
+
+/// The name of an image, and what names inside of it are relative to.
+#[derive(Clone)]
+pub(crate) struct ImageName {
+    /// As users see it.
+    pub(crate) name: String,
+    folder: qapi::Result<String>,
+}
+
+impl ImageName {
+    /// Of a name alone.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: Ok(name.to_owned()),
+        }
+    }
+
+    /// Of the node that holds the image.
+    pub(crate) fn of(node: &Node) -> Self {
+        Self {
+            name: node.filename().to_owned(),
+            folder: node.folder_of(),
+        }
+    }
+
+    /// A name found in the image.
+    ///
+    /// # Errors
+    /// When it is relative and the image is in no folder.
+    pub(crate) fn resolve(&self, found: &str) -> qapi::Result<String> {
+        if found.starts_with('/') || has_protocol(found) {
+            return Ok(found.to_owned());
+        }
+        self.folder.clone().map(|image| beside(&image, found))
     }
 }
 

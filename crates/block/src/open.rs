@@ -16,9 +16,17 @@ use block_core::{
 use qapi::{Dict, Error, Value, opts};
 
 use crate::gate::ImageGate;
-use crate::name::{self, Named, beside};
+use crate::name::{self, ImageName, Named};
 use crate::policy;
-use crate::registry::{PROBE_LEN, find_format, find_protocol, looks_like_format, probe};
+use crate::registry::{
+    PROBE_LEN, find_filter, find_format, find_protocol, looks_like_format, probe,
+};
+
+mod filter;
+mod naming;
+
+pub(crate) use filter::takes_name;
+use naming::Naming;
 
 /// Layers a chain may have.
 const MAX_DEPTH: usize = 200;
@@ -53,6 +61,8 @@ pub enum Layer<'a> {
     Name(&'a str, Option<&'a str>),
     /// An option string (`--image-opts`).
     Options(&'a str),
+    /// An option string, and a file name beside it (`open -o` of the io tool).
+    Both(&'a str, &'a str),
 }
 
 /// One tool's open disks.
@@ -77,6 +87,12 @@ impl Session {
     /// In QEMU's words, without the tool's own prefix.
     pub async fn open(&self, layer: Layer<'_>, flags: Flags) -> qapi::Result<Arc<Root>> {
         let node = match layer {
+            Layer::Name(name, Some(format)) if filter::takes_name(format) => {
+                let mut tree = Dict::new();
+                tree.insert("driver", format);
+                let tree = filter::with_filename(tree, name)?;
+                self.open_tree(tree, flags, 0).await?
+            }
             Layer::Name(name, format) => match name::parse(name)? {
                 Named::Tree(mut options) => {
                     if let Some(format) = format {
@@ -92,12 +108,10 @@ impl Session {
                     self.open_over(options, tree, flags, 0).await?
                 }
             },
-            Layer::Options(text) => {
-                let mut flat = Dict::new();
-                for (name, value) in opts::split(text, None) {
-                    flat.insert(name, value);
-                }
-                self.open_tree(opts::nest(flat)?, flags, 0).await?
+            Layer::Options(text) => self.open_tree(tree(text)?, flags, 0).await?,
+            Layer::Both(text, name) => {
+                let tree = filter::with_filename(tree(text)?, name)?;
+                self.open_tree(tree, flags, 0).await?
             }
         };
         self.hold(node, flags)
@@ -144,12 +158,17 @@ impl Session {
         {
             return self.open_protocol(options, flags).await;
         }
+        if let Some(filter) = driver.as_deref().and_then(find_filter) {
+            return Box::pin(self.open_filter(filter, options, flags, depth)).await;
+        }
         let file = match options.remove("file") {
             Some(Value::Dict(file)) => file,
             Some(Value::Str(node)) => {
-                return Err(Error::new(format!(
-                    "Cannot find device='' nor node-name='{node}'"
-                )));
+                let node = self.find_node(&node)?;
+                let driver = opts::take_str(&mut options, "driver")?;
+                return self
+                    .open_image(driver.as_deref(), node, options, flags, depth)
+                    .await;
             }
             _ => match options.remove("filename") {
                 Some(Value::Str(name)) => match name::parse(&name)? {
@@ -175,18 +194,19 @@ impl Session {
         flags: Flags,
         depth: usize,
     ) -> qapi::Result<Arc<Node>> {
-        let filename = file.get_str("filename").map(str::to_owned);
-        if let Some(filename) = filename.filter(|_| file.get("driver").is_none())
-            && let Named::Protocol(parsed) = name::parse(&filename)?
+        if file.get("driver").is_none()
+            && let Some(filename) = file.get_str("filename").map(str::to_owned)
         {
-            for (key, value) in parsed.into_entries() {
-                file.insert(key, value);
-            }
+            file = filter::named(file, &filename)?;
         }
         let driver = opts::take_str(&mut options, "driver")?;
         if let Some(driver) = driver.as_deref() {
             if find_protocol(driver).is_some() {
                 return self.open_protocol(file, flags).await;
+            }
+            if let Some(filter) = find_filter(driver) {
+                options.insert("file", file);
+                return Box::pin(self.open_filter(filter, options, flags, depth)).await;
             }
             if driver != "raw" && find_format(driver).is_none() {
                 return Err(Error::new(format!("Unknown driver '{driver}'")));
@@ -200,7 +220,20 @@ impl Session {
         } else {
             self.open_protocol(file, flags).await?
         };
-        match driver.as_deref() {
+        self.open_image(driver.as_deref(), child, options, flags, depth)
+            .await
+    }
+
+    /// A format, raw or guessed, over a node.
+    async fn open_image(
+        &self,
+        driver: Option<&str>,
+        child: Arc<Node>,
+        options: Dict,
+        flags: Flags,
+        depth: usize,
+    ) -> qapi::Result<Arc<Node>> {
+        match driver {
             Some("raw") => self.open_raw(child, options, flags, false).await,
             Some(name) => {
                 let Some(format) = find_format(name) else {
@@ -233,7 +266,7 @@ impl Session {
         let name = opts::take_str(&mut options, "driver")?.unwrap_or_else(|| "file".to_owned());
         let driver =
             find_protocol(&name).ok_or_else(|| Error::new(format!("Unknown driver '{name}'")))?;
-        let filename = options.get_str("filename").unwrap_or_default().to_owned();
+        let named = Naming::of_leaf(driver.name, &all);
         let request = ProtocolOpen {
             options: &mut options,
             read_write: flags.writable && !common.read_only,
@@ -241,8 +274,8 @@ impl Session {
             force_share: common.force_share,
         };
         let protocol = (driver.open)(request).await?;
-        no_leftovers(&options, &name)?;
-        let spec = common.spec(self, driver.name, filename, all);
+        no_leftovers(&options, &name, true)?;
+        let spec = common.spec(self, driver.name, named.filename, named.options);
         self.enter(spec, Kind::Protocol(protocol))
     }
 
@@ -255,6 +288,7 @@ impl Session {
     ) -> qapi::Result<Arc<Node>> {
         let common = Common::take(&mut options, flags)?;
         let filename = child.filename().to_owned();
+        let strong = naming::strong(&options, naming::of_format("raw"));
         let file = Edge::attach("file", Role::Filtered, child, Perms::NONE, Perms::ALL)?;
         let filter = if guessed && options.is_empty() {
             if flags.writable && !flags.seen {
@@ -262,11 +296,11 @@ impl Session {
             }
             block_formats::raw::guessed(file, looks_like_format)
         } else {
-            let gate = self.gate(&filename, flags, 0);
-            (block_formats::raw::RAW.open)(file, &mut options, &gate).await?
+            block_formats::raw::open(file, &mut options)?
         };
-        no_leftovers(&options, "raw")?;
-        let spec = common.spec(self, "raw", filename, Dict::new());
+        no_leftovers(&options, "raw", false)?;
+        let named = Naming::of_image("raw", strong, &filter.children(), None);
+        let spec = common.spec(self, "raw", named.filename, named.options);
         self.enter(spec, Kind::Filter(filter))
     }
 
@@ -280,11 +314,12 @@ impl Session {
     ) -> qapi::Result<Arc<Node>> {
         let common = Common::take(&mut options, flags)?;
         let backing = options.remove("backing");
-        let filename = child.filename().to_owned();
+        let image = ImageName::of(&child);
+        let strong = naming::strong(&options, naming::of_format(driver.name));
         let read_write = flags.writable && !common.read_only;
         let (used, shared) = file_perms(read_write, common.force_share);
         let file = Edge::attach("file", Role::File, child, used, shared)?;
-        let gate = self.gate(&filename, flags, depth);
+        let gate = self.gate(image.clone(), flags, depth);
         let opened = (driver.open)(OpenRequest {
             file,
             options: &mut options,
@@ -295,24 +330,27 @@ impl Session {
             gate: &gate,
         })
         .await?;
-        no_leftovers(&options, driver.name)?;
+        no_leftovers(&options, driver.name, false)?;
         let Opened {
             format,
             edges,
             backing: link,
         } = opened;
+        let given = backing.is_some();
         let below = self
-            .open_backing(&filename, backing, link, flags, depth)
+            .open_backing(&image, backing, link, flags, depth)
             .await
             .map_err(|e| e.prefix("Could not open backing file: "))?;
-        let spec = common.spec(self, driver.name, filename, Dict::new());
+        let other = below.as_ref().filter(|_| given);
+        let named = Naming::of_image(driver.name, strong, &edges, other);
+        let spec = common.spec(self, driver.name, named.filename, named.options);
         self.enter(spec, Kind::format(format, edges, below))
     }
 
     /// The backing file: what the options say, else what the image names.
     async fn open_backing(
         &self,
-        image: &str,
+        image: &ImageName,
         options: Option<Value>,
         link: Option<BackingLink>,
         flags: Flags,
@@ -333,8 +371,8 @@ impl Session {
         let node = match (options, link) {
             (Some(Value::Dict(mut options)), Some(link)) if names_no_file(&options) => {
                 // Only options for the file that the image names.
-                let path = beside(image, &link.file);
-                policy::check(image, &path, Role::Backing, None, &self.allowed)?;
+                let path = image.resolve(&link.file)?;
+                policy::check(&image.name, &path, Role::Backing, None, &self.allowed)?;
                 options.insert("filename", path);
                 if let (None, Some(format)) = (options.get("driver"), link.format) {
                     options.insert("driver", format);
@@ -346,9 +384,9 @@ impl Session {
             }
             (Some(_), _) | (None, None) => return Ok(None),
             (None, Some(link)) => {
-                let path = beside(image, &link.file);
+                let path = image.resolve(&link.file)?;
                 let format = link.format.as_deref().filter(|f| !f.is_empty());
-                policy::check(image, &path, Role::Backing, format, &self.allowed)?;
+                policy::check(&image.name, &path, Role::Backing, format, &self.allowed)?;
                 let mut tree = Dict::new();
                 if let Some(format) = format {
                     tree.insert("driver", format);
@@ -370,21 +408,31 @@ impl Session {
         Ok(Some(edge))
     }
 
-    pub(crate) fn gate<'a>(&'a self, image: &str, flags: Flags, depth: usize) -> ImageGate<'a> {
+    pub(crate) fn gate(&self, image: ImageName, flags: Flags, depth: usize) -> ImageGate<'_> {
         ImageGate {
             session: self,
-            image: image.to_owned(),
+            image,
             flags,
             depth,
             made: Mutex::default(),
         }
     }
 
+    /// Puts a driver into the graph.
     fn enter(&self, spec: NodeSpec, kind: Kind) -> qapi::Result<Arc<Node>> {
         let node = Node::new(spec, kind);
         self.graph.add(&node)?;
         Ok(node)
     }
+}
+
+/// The tree that an option string describes.
+fn tree(text: &str) -> qapi::Result<Dict> {
+    let mut flat = Dict::new();
+    for (name, value) in opts::split(text, None) {
+        flat.insert(name, value);
+    }
+    opts::nest(flat)
 }
 
 /// Whether options of a backing file leave it to the image which one it is.
@@ -487,9 +535,12 @@ fn cache(options: &mut Dict, mode: CacheMode) -> qapi::Result<CacheMode> {
 }
 
 /// Every option must be known to somebody.
-fn no_leftovers(options: &Dict, driver: &str) -> qapi::Result<()> {
+fn no_leftovers(options: &Dict, driver: &str, protocol: bool) -> qapi::Result<()> {
     match options.iter().next() {
         None => Ok(()),
+        Some((key, _)) if protocol => Err(Error::new(format!(
+            "Block protocol '{driver}' doesn't support the option '{key}'"
+        ))),
         Some((key, _)) => Err(Error::new(format!(
             "Block format '{driver}' does not support the option '{key}'"
         ))),

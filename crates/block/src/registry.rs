@@ -1,8 +1,8 @@
 //! All drivers by name, and which format some bytes are of.
 
-use block_core::{FormatDriver, ProbeInput, ProtocolDriver};
+use block_core::{FilterDriver, FormatDriver, ProbeInput, ProtocolDriver};
 use block_formats::FORMATS;
-use block_protocols::PROTOCOLS;
+use block_protocols::{FILTERS, PROTOCOLS};
 
 /// How many bytes probing looks at.
 pub(crate) const PROBE_LEN: usize = 2048;
@@ -17,16 +17,35 @@ pub fn find_protocol(name: &str) -> Option<&'static ProtocolDriver> {
     PROTOCOLS.iter().copied().find(|d| d.name == name)
 }
 
-/// Whether `-f NAME` means something.
-pub fn is_format(name: &str) -> bool {
-    name == "raw" || find_format(name).is_some() || find_protocol(name).is_some()
+/// The filter called `name`.
+pub(crate) fn find_filter(name: &str) -> Option<&'static FilterDriver> {
+    FILTERS.iter().copied().find(|d| d.name == name)
 }
 
-/// The names of all formats and protocols, sorted.
+/// Whether nodes with this driver are found by a file name.
+pub fn is_protocol(driver: &str) -> bool {
+    find_protocol(driver).is_some()
+        || find_filter(driver).is_some_and(|filter| filter.parse_filename.is_some())
+}
+
+/// Whether `-f NAME` means something.
+pub fn is_format(name: &str) -> bool {
+    name == "raw"
+        || find_format(name).is_some()
+        || find_protocol(name).is_some()
+        || find_filter(name).is_some()
+}
+
+/// The names of all formats, protocols and filters, sorted.
 pub fn format_names() -> Vec<&'static str> {
     let formats = FORMATS.iter().map(|d| d.name);
     let protocols = PROTOCOLS.iter().map(|d| d.name);
-    let mut all: Vec<_> = formats.chain(protocols).chain(["raw"]).collect();
+    let filters = FILTERS.iter().map(|d| d.name);
+    let mut all: Vec<_> = formats
+        .chain(protocols)
+        .chain(filters)
+        .chain(["raw"])
+        .collect();
     all.sort_unstable();
     all
 }

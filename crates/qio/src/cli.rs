@@ -8,7 +8,7 @@ use qapi::{Error, prog_name};
 
 use crate::number::Failed;
 use crate::prompt::Prompt;
-use crate::shell::{Mode, Shell};
+use crate::shell::{Mode, Shell, Source};
 use qapi::out;
 
 /// What `--version` shows: the version whose behaviour this is.
@@ -99,11 +99,16 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
         disk: None,
         background: Vec::new(),
         quit: false,
+        image_opts: parsed.has("image-opts"),
         reopen: None,
     };
     if let Some(name) = parsed.operands.first() {
-        let image_opts = parsed.has("image-opts");
-        let opened = shell.open(name, parsed.value("f"), image_opts, mode).await;
+        let source = if shell.image_opts {
+            Source::Options(name.clone())
+        } else {
+            Source::Name(name.clone(), parsed.value("f").map(str::to_owned))
+        };
+        let opened = shell.open(source, mode).await;
         if opened.is_err() {
             return ExitCode::FAILURE;
         }
@@ -128,16 +133,13 @@ fn mode(parsed: &Parsed) -> qapi::Result<Mode> {
             "Parameter 'qom-type' does not accept value '{kind}'"
         )));
     }
-    if parsed.has("C") {
-        // GAP: the copy-on-read filter.
-        return Err(Error::new("--copy-on-read is not supported yet"));
-    }
     let mut mode = Mode {
         read_only: parsed.has("r"),
         cache: CacheMode::Writeback,
         force_share: parsed.has("U"),
         snapshot: parsed.has("s"),
         discard: true,
+        copy_on_read: parsed.has("C"),
     };
     apply_io(parsed, &mut mode)?;
     Ok(mode)

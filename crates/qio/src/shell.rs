@@ -20,6 +20,37 @@ pub(crate) struct Mode {
     pub(crate) snapshot: bool,
     /// Discards do something.
     pub(crate) discard: bool,
+    /// What is read from a backing file is kept.
+    pub(crate) copy_on_read: bool,
+}
+
+/// What is opened.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// A file name, and its format if it is not to be guessed.
+    Name(String, Option<String>),
+    /// An option string.
+    Options(String),
+    /// An option string with a file name beside it.
+    Both(String, String),
+}
+
+impl Source {
+    fn layer(&self) -> Layer<'_> {
+        match self {
+            Self::Name(name, format) => Layer::Name(name, format.as_deref()),
+            Self::Options(options) => Layer::Options(options),
+            Self::Both(options, name) => Layer::Both(options, name),
+        }
+    }
+
+    /// What a failure to open it begins with.
+    fn cannot(&self) -> String {
+        match self {
+            Self::Options(_) => "can't open: ".to_owned(),
+            Self::Name(name, _) | Self::Both(_, name) => format!("can't open device {name}: "),
+        }
+    }
 }
 
 impl Mode {
@@ -39,10 +70,7 @@ impl Mode {
 pub(crate) struct Disk {
     pub(crate) root: Arc<Root>,
     pub(crate) mode: Mode,
-    /// As it was named.
-    pub(crate) name: String,
-    pub(crate) format: Option<String>,
-    pub(crate) image_opts: bool,
+    pub(crate) source: Source,
 }
 
 /// The state between commands.
@@ -51,6 +79,8 @@ pub(crate) struct Shell {
     pub(crate) disk: Option<Disk>,
     pub(crate) background: Vec<reactor::JoinHandle<()>>,
     pub(crate) quit: bool,
+    /// Words that name a file are option strings.
+    pub(crate) image_opts: bool,
     /// How the open file is to be opened anew once the command that asks for it has let go of it.
     pub(crate) reopen: Option<Mode>,
 }
@@ -133,55 +163,36 @@ impl Shell {
         let Some(old) = self.disk.clone() else {
             return Err(Failed);
         };
-        let (name, format, image_opts) = (old.name.clone(), old.format.clone(), old.image_opts);
+        let source = old.source.clone();
         drop(old);
         self.close().await?;
-        self.open(&name, format.as_deref(), image_opts, mode).await
+        self.open(source, mode).await
     }
 
     /// Opens a disk.
     ///
     /// # Errors
     /// `can't open…: …`, told.
-    pub(crate) async fn open(
-        &mut self,
-        name: &str,
-        format: Option<&str>,
-        image_opts: bool,
-        mode: Mode,
-    ) -> Result<(), Failed> {
+    pub(crate) async fn open(&mut self, source: Source, mode: Mode) -> Result<(), Failed> {
         if self.disk.is_some() {
             qapi::report(&Error::new("file open already, try 'help close'"));
             return Err(Failed);
         }
-        let layer = if image_opts {
-            Layer::Options(name)
+        let opened = if mode.copy_on_read && mode.read_only {
+            Err(Error::new("Can't use copy-on-read on read-only device"))
+        } else if mode.snapshot {
+            overlay::open(&self.session, source.layer(), mode).await
         } else {
-            Layer::Name(name, format)
-        };
-        let opened = if mode.snapshot {
-            overlay::open(&self.session, layer, mode).await
-        } else {
-            self.session.open(layer, mode.flags()).await
+            self.session.open(source.layer(), mode.flags()).await
         };
         match opened {
             Ok(root) => {
-                self.disk = Some(Disk {
-                    root,
-                    mode,
-                    name: name.to_owned(),
-                    format: format.map(str::to_owned),
-                    image_opts,
-                });
+                root.set_copy_on_read(mode.copy_on_read);
+                self.disk = Some(Disk { root, mode, source });
                 Ok(())
             }
             Err(error) => {
-                let what = if image_opts {
-                    "can't open: ".to_owned()
-                } else {
-                    format!("can't open device {name}: ")
-                };
-                qapi::report(&error.prefix(what));
+                qapi::report(&error.prefix(source.cannot()));
                 Err(Failed)
             }
         }

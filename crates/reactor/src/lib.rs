@@ -81,6 +81,26 @@ where
     tokio::spawn(future)
 }
 
+/// Lets other tasks have a turn.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
+}
+
+/// Runs a future until it has to wait for the first time, at once, and the rest of it beside the caller's: what it does
+/// before that is done before the caller goes on. `None`: it is done already.
+pub fn start<F>(future: F) -> Option<JoinHandle<()>>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut future = Box::pin(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    // The task polls it again, which enters the task's own waker.
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(()) => None,
+        std::task::Poll::Pending => Some(tokio::spawn(future)),
+    }
+}
+
 /// Waits.
 pub async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;

@@ -51,6 +51,14 @@ impl Node {
         }
     }
 
+    /// What a filter shows; `None` for other nodes.
+    pub fn filtered(&self) -> Option<Arc<Self>> {
+        match &self.kind {
+            Kind::Filter(filter) => Some(filter.child().node()),
+            _ => None,
+        }
+    }
+
     /// Unit in which content is taken over from a backing file, in bytes.
     fn copy_unit(&self) -> u64 {
         match &self.kind {

@@ -136,8 +136,12 @@ fn common(info: &ImageInfo, out: &mut String) {
     }
     if let Some((link, full)) = &info.backing {
         out.push_str(&format!("backing file: {}", link.file));
-        if *full != link.file {
-            out.push_str(&format!(" (actual path: {full})"));
+        match full {
+            None => out.push_str(" (cannot determine actual path)"),
+            Some(full) if *full != link.file => {
+                out.push_str(&format!(" (actual path: {full})"));
+            }
+            Some(_) => {}
         }
         out.push('\n');
         if let Some(format) = link.format.as_deref().filter(|f| !f.is_empty()) {

@@ -119,7 +119,7 @@ fn read(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
     let (offset, len) = place(call)?;
     let telling = Telling::new(call, offset, len);
     let (root, show) = (call.disk()?.root, call.has("v"));
-    let task = reactor::spawn(async move {
+    let task = reactor::start(async move {
         let mut buf = vec![0xab; len];
         if let Err(error) = root.read(offset, &mut buf).await {
             out::line(format!("readv failed: {}", strerror(errno(&error))));
@@ -138,7 +138,7 @@ fn read(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
         }
         telling.print("read");
     });
-    shell.background.push(task);
+    shell.background.extend(task);
     Ok(())
 }
 
@@ -169,7 +169,7 @@ fn write(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
     let telling = Telling::new(call, offset, len);
     let root = call.disk()?.root;
     let (may_unmap, fua) = (call.has("u"), call.has("f"));
-    let task = reactor::spawn(async move {
+    let task = reactor::start(async move {
         let done = if zero {
             let flags = ZeroFlags {
                 may_unmap,
@@ -191,6 +191,6 @@ fn write(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
             Ok(()) => telling.print("wrote"),
         }
     });
-    shell.background.push(task);
+    shell.background.extend(task);
     Ok(())
 }

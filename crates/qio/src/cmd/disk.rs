@@ -1,5 +1,8 @@
 //! `open`, `close`, `reopen`, `quit`, `length`, `info` and `truncate`
 
+use std::sync::Arc;
+
+use block::core::FormatInfo;
 use block::{CacheMode, Preallocation};
 use qapi::getopt::Opt;
 use qapi::{Error, json};
@@ -8,7 +11,7 @@ use super::Command;
 use crate::cli::apply_io;
 use crate::number::{self, Failed};
 use crate::report::bytes;
-use crate::shell::{Call, Mode, Shell};
+use crate::shell::{Call, Mode, Shell, Source};
 use qapi::out;
 
 pub(super) const OPEN: Command = Command {
@@ -117,21 +120,22 @@ async fn open(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
         force_share: call.has("U"),
         snapshot: call.has("s"),
         discard: true,
+        copy_on_read: call.has("C"),
     };
     apply_io(&call.options, &mut mode).map_err(|e| told(&e))?;
-    if call.has("C") {
-        // GAP: the copy-on-read filter.
-        return Err(told(&Error::new("-C is not supported yet")));
+    let given = call.options.value("o").map(str::to_owned);
+    if shell.image_opts && given.is_some() {
+        out::line("--image-opts and 'open -o' are mutually exclusive");
+        return Err(Failed);
     }
-    match (call.options.value("o"), call.operands()) {
-        (None, [path]) => shell.open(path, None, false, mode).await,
-        (Some(options), []) => shell.open(options, None, true, mode).await,
-        (Some(options), [path]) => {
-            let both = format!("{options},file.filename={}", path.replace(',', ",,"));
-            shell.open(&both, None, true, mode).await
-        }
-        _ => Err(call.usage()),
-    }
+    let source = match (given, call.operands()) {
+        (None, [text]) if shell.image_opts => Source::Options(text.clone()),
+        (None, [path]) => Source::Name(path.clone(), None),
+        (Some(options), []) => Source::Options(options),
+        (Some(options), [path]) => Source::Both(options, path.clone()),
+        _ => return Err(call.usage()),
+    };
+    shell.open(source, mode).await
 }
 
 async fn reopen(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
@@ -160,10 +164,21 @@ async fn reopen(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
 async fn info(call: &Call<'_>) -> Result<(), Failed> {
     let node = call.disk()?.root.node();
     out::line(format!("format name: {}", node.driver()));
-    let info = match node.format() {
+    if block::is_protocol(node.driver()) {
+        // Once as a format, once as a protocol.
+        out::line(format!("format name: {}", node.driver()));
+    }
+    let mut below = Arc::clone(&node);
+    while let Some(child) = below.filtered() {
+        below = child;
+    }
+    let mut info = match below.format() {
         Some(format) => format.info().await.map_err(|e| told(&e))?,
-        None => block::core::FormatInfo::default(),
+        None => FormatInfo::default(),
     };
+    if node.format().is_none() {
+        info.specific = None;
+    }
     out::line(format!(
         "cluster size: {}",
         bytes(info.cluster_size.unwrap_or(0))

@@ -1,6 +1,7 @@
 //! The commands, a few to a file.
 
 mod aio;
+mod breaks;
 mod disk;
 pub(crate) mod help;
 mod map;
@@ -69,7 +70,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &aio::READ,
     &aio::WRITE,
     &map::ALLOC,
-    &unsupported::BREAK,
+    &breaks::BREAK,
     &disk::CLOSE,
     &write::DISCARD,
     &write::FLUSH,
@@ -81,13 +82,13 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &disk::QUIT,
     &read::READ,
     &read::READV,
-    &unsupported::REMOVE_BREAK,
+    &breaks::REMOVE_BREAK,
     &disk::REOPEN,
-    &unsupported::RESUME,
+    &breaks::RESUME,
     &process::SIGRAISE,
     &process::SLEEP,
     &disk::TRUNCATE,
-    &unsupported::WAIT_BREAK,
+    &breaks::WAIT_BREAK,
     &write::WRITE,
     &write::WRITEV,
     &unsupported::ZONE_APPEND,

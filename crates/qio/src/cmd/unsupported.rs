@@ -12,51 +12,6 @@ fn refuse(what: &str) -> Result<(), Failed> {
     Err(Failed)
 }
 
-// GAP: breakpoints come with the blkdebug filter.
-
-pub(super) const BREAK: Command = Command {
-    args: "event tag",
-    count: (2, Some(2)),
-    ..Command::plain(
-        &["break", "b"],
-        "sets a breakpoint on event and tags the stopped request as tag",
-        |_, _| Box::pin(async { refuse("Could not set breakpoint") }),
-    )
-};
-
-pub(super) const REMOVE_BREAK: Command = Command {
-    args: "tag",
-    count: (1, Some(1)),
-    ..Command::plain(
-        &["remove_break"],
-        "remove a breakpoint by tag",
-        |_, call| {
-            Box::pin(async move {
-                let tag = call.operands().first().cloned().unwrap_or_default();
-                refuse(&format!("Could not remove breakpoint {tag}"))
-            })
-        },
-    )
-};
-
-pub(super) const RESUME: Command = Command {
-    args: "tag",
-    count: (1, Some(1)),
-    ..Command::plain(&["resume"], "resumes the request tagged as tag", |_, _| {
-        Box::pin(async { refuse("Could not resume request") })
-    })
-};
-
-pub(super) const WAIT_BREAK: Command = Command {
-    args: "tag",
-    count: (1, Some(1)),
-    ..Command::plain(
-        &["wait_break", "wait"],
-        "waits for the suspension of a request",
-        |_, _| Box::pin(async { refuse("Could not wait for a breakpoint") }),
-    )
-};
-
 // No driver of ours has zones.
 
 #[expect(clippy::needless_pass_by_value, reason = "what all commands look like")]
