@@ -11,7 +11,7 @@ use crate::{
 
 /// What format probing looks at.
 pub struct ProbeInput<'a> {
-    /// The file's first bytes, at most 2048.
+    /// The file's first bytes, at most 512.
     pub head: &'a [u8],
     /// The file's name as the user gave it.
     pub filename: &'a str,

@@ -58,6 +58,16 @@ pub trait Filter: Send + Sync {
         Ok(())
     }
 
+    /// Whether it shows its first child's content as it is, in the sense of QEMU's filters (quorum does not).
+    fn is_transparent(&self) -> bool {
+        true
+    }
+
+    /// Whether [`Filter::write_compressed`] can do something.
+    fn can_compress(&self) -> bool {
+        false
+    }
+
     /// Last call before the node goes away; its children are closed by their nodes.
     fn close(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(std::future::ready(Ok(())))

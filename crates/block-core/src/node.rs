@@ -454,7 +454,8 @@ impl Node {
         if self.spec.force_share {
             shared = Perms::ALL;
         }
-        if self.read_only() && !(used & (Perms::WRITE | Perms::RESIZE)).is_empty() {
+        let writes = Perms::WRITE | Perms::WRITE_UNCHANGED | Perms::RESIZE;
+        if self.read_only() && !(used & writes).is_empty() {
             return Err(Error::new("Block node is read-only").errno(1));
         }
         match &self.kind {

@@ -108,7 +108,13 @@ impl Session {
                     self.open_over(options, tree, flags, 0).await?
                 }
             },
-            Layer::Options(text) => self.open_tree(tree(text)?, flags, 0).await?,
+            Layer::Options(text) => {
+                let tree = tree(text)?;
+                if tree.get("driver").or(tree.get("file")).is_none() {
+                    return Err(Error::new("Must specify either driver or file"));
+                }
+                self.open_tree(tree, flags, 0).await?
+            }
             Layer::Both(text, name) => {
                 let tree = filter::with_filename(tree(text)?, name)?;
                 self.open_tree(tree, flags, 0).await?

@@ -5,7 +5,7 @@ use block_formats::FORMATS;
 use block_protocols::{FILTERS, PROTOCOLS};
 
 /// How many bytes probing looks at.
-pub(crate) const PROBE_LEN: usize = 2048;
+pub(crate) const PROBE_LEN: usize = 512;
 
 /// The format called `name`; raw is not among them.
 pub fn find_format(name: &str) -> Option<&'static FormatDriver> {

@@ -54,7 +54,7 @@ impl Node {
     /// What a filter shows; `None` for other nodes.
     pub fn filtered(&self) -> Option<Arc<Self>> {
         match &self.kind {
-            Kind::Filter(filter) => Some(filter.child().node()),
+            Kind::Filter(filter) if filter.is_transparent() => Some(filter.child().node()),
             _ => None,
         }
     }
@@ -65,6 +65,24 @@ impl Node {
             Kind::Protocol(_) => 1,
             Kind::Format(mapped) => u64::from(mapped.format.geometry().zero_granularity),
             Kind::Filter(filter) => filter.child().node().copy_unit(),
+        }
+    }
+
+    /// Unit of allocation in bytes, if there is one.
+    pub fn cluster_size(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Protocol(_) => None,
+            Kind::Format(mapped) => Some(mapped.format.geometry().cluster_size),
+            Kind::Filter(_) => self.filtered().and_then(|node| node.cluster_size()),
+        }
+    }
+
+    /// Whether whole clusters can be written packed.
+    pub fn can_compress(&self) -> bool {
+        match &self.kind {
+            Kind::Protocol(_) => false,
+            Kind::Format(mapped) => mapped.format.compress().is_some(),
+            Kind::Filter(filter) => filter.can_compress(),
         }
     }
 

@@ -101,6 +101,9 @@ impl Session {
         .await?;
         no_leftovers(&options, driver.name, driver.parse_filename.is_some())?;
         let naming = Naming::of_filter(driver, strong, &filter.children());
+        filter
+            .length()
+            .map_err(|e| Error::from_io("Could not refresh total sector count", &e))?;
         let spec = common.spec(self, driver.name, naming.filename, naming.options);
         self.enter(spec, Kind::Filter(filter))
     }
@@ -148,7 +151,8 @@ impl Session {
         depth: usize,
         guess: bool,
     ) -> qapi::Result<Arc<Node>> {
-        if options.get("driver").is_none() && !guess {
+        let named = if guess { "file" } else { "driver" };
+        if options.get("driver").or(options.get(named)).is_none() {
             return Err(Error::new("Must specify either driver or file"));
         }
         Box::pin(self.open_tree(options, flags, depth)).await

@@ -132,8 +132,16 @@ impl Naming {
         });
         let mut options = strong;
         options.insert("driver", driver.name);
+        let mut list = Vec::new();
         for (edge, node) in children.iter().zip(&nodes) {
-            options.insert(edge.name(), node.options().clone());
+            if edge.name().starts_with("children.") {
+                list.push(Value::Dict(node.options().clone()));
+            } else {
+                options.insert(edge.name(), node.options().clone());
+            }
+        }
+        if !list.is_empty() {
+            options.insert("children", list);
         }
         Self {
             filename: filename.unwrap_or_else(|| by_options(&options)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use block::core::FormatInfo;
+use block::core::{FormatInfo, Kind};
 use block::{CacheMode, Preallocation};
 use qapi::getopt::Opt;
 use qapi::{Error, json};
@@ -171,6 +171,9 @@ async fn info(call: &Call<'_>) -> Result<(), Failed> {
     let mut below = Arc::clone(&node);
     while let Some(child) = below.filtered() {
         below = child;
+    }
+    if matches!(below.kind(), Kind::Filter(_)) {
+        return Err(Failed);
     }
     let mut info = match below.format() {
         Some(format) => format.info().await.map_err(|e| told(&e))?,
