@@ -25,6 +25,7 @@ pub struct Root {
     copy_on_read: AtomicBool,
     /// Reads that copy, exclusive, and writes, shared, while there is copy-on-read.
     copies: RangeLock,
+    keep_space: AtomicBool,
 }
 
 /// One request under way.
@@ -65,6 +66,7 @@ impl Root {
             writethrough: AtomicBool::new(false),
             copy_on_read: AtomicBool::new(false),
             copies: RangeLock::default(),
+            keep_space: AtomicBool::new(false),
         })
     }
 
@@ -95,6 +97,11 @@ impl Root {
             return Some(self.copies.shared(offset, offset.saturating_add(len)).await);
         }
         None
+    }
+
+    /// Whether discards from this user do nothing and zeroes keep their space (`discard=ignore`).
+    pub fn set_keep_space(&self, on: bool) {
+        self.keep_space.store(on, Ordering::Relaxed);
     }
 
     fn fua(&self, asked: bool) -> bool {
@@ -182,6 +189,7 @@ impl Root {
         let _ticket = self.enter().await;
         let flags = ZeroFlags {
             fua: self.fua(flags.fua),
+            may_unmap: flags.may_unmap && !self.keep_space.load(Ordering::Relaxed),
             ..flags
         };
         let _kept = self.no_copies(offset, len).await;
@@ -197,7 +205,11 @@ impl Root {
     pub async fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         let _ticket = self.enter().await;
         let _kept = self.no_copies(offset, len).await;
-        self.check(offset, len)?.discard(offset, len).await
+        let node = self.check(offset, len)?;
+        if self.keep_space.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        node.discard(offset, len).await
     }
 
     /// Writes one packed cluster (or what is left of the disk).

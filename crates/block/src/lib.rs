@@ -8,8 +8,10 @@ mod info;
 mod measure;
 mod name;
 mod open;
+mod overlay;
 mod policy;
 mod registry;
+mod window;
 
 pub use block_core as core;
 pub use block_core::{
@@ -24,6 +26,7 @@ pub use info::{ImageInfo, info, snapshot_record};
 pub use measure::measure;
 pub use name::beside;
 pub use open::{Flags, Layer, Session};
+pub use overlay::open_overlay;
 pub use registry::{
     find_format, find_protocol, format_names, is_format, is_protocol, looks_like_format,
 };

@@ -285,7 +285,7 @@ impl Session {
         self.enter(spec, Kind::Protocol(protocol))
     }
 
-    async fn open_raw(
+    pub(crate) async fn open_raw(
         &self,
         child: Arc<Node>,
         mut options: Dict,

@@ -82,6 +82,15 @@ impl Parsed {
 /// # Errors
 /// getopt's words, without the program's name in front.
 pub fn parse(known: &[Opt], words: &[String]) -> Result<Parsed, String> {
+    match parse_until(known, words) {
+        (parsed, None) => Ok(parsed),
+        (_, Some(message)) => Err(message),
+    }
+}
+
+/// As [`parse`], but gives what was read before the first wrong word too: a tool that acts on options one by one
+/// refuses an earlier option's value before it comes to that word.
+pub fn parse_until(known: &[Opt], words: &[String]) -> (Parsed, Option<String>) {
     let mut parsed = Parsed::default();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -89,15 +98,19 @@ pub fn parse(known: &[Opt], words: &[String]) -> Result<Parsed, String> {
             parsed.operands.extend(rest.cloned());
             break;
         }
-        if let Some(long) = word.strip_prefix("--") {
-            read_long(known, long, &mut rest, &mut parsed)?;
+        let read = if let Some(long) = word.strip_prefix("--") {
+            read_long(known, long, &mut rest, &mut parsed)
         } else if word.len() > 1 && word.starts_with('-') {
-            read_short(known, &word[1..], &mut rest, &mut parsed)?;
+            read_short(known, &word[1..], &mut rest, &mut parsed)
         } else {
             parsed.operands.push(word.clone());
+            Ok(())
+        };
+        if let Err(message) = read {
+            return (parsed, Some(message));
         }
     }
-    Ok(parsed)
+    (parsed, None)
 }
 
 fn read_long<'a>(

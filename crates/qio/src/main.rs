@@ -4,7 +4,6 @@
 mod cli;
 mod cmd;
 mod number;
-mod overlay;
 mod prompt;
 mod report;
 mod shell;

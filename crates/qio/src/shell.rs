@@ -8,7 +8,6 @@ use qapi::getopt;
 
 use crate::cmd::{self, COMMANDS, Command};
 use crate::number::Failed;
-use crate::overlay;
 
 /// How files are opened.
 #[derive(Debug, Clone, Copy)]
@@ -181,7 +180,7 @@ impl Shell {
         let opened = if mode.copy_on_read && mode.read_only {
             Err(Error::new("Can't use copy-on-read on read-only device"))
         } else if mode.snapshot {
-            overlay::open(&self.session, source.layer(), mode).await
+            block::open_overlay(&self.session, source.layer(), mode.flags()).await
         } else {
             self.session.open(source.layer(), mode.flags()).await
         };

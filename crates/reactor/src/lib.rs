@@ -115,6 +115,8 @@ pub enum Signal {
     Terminate,
     /// `SIGUSR1`
     User1,
+    /// `SIGHUP`
+    Hangup,
 }
 
 /// Calls `act` each time a signal comes, from now on and instead of what it does by default.
@@ -126,6 +128,7 @@ pub fn on_signal(which: Signal, mut act: impl FnMut() + Send + 'static) -> io::R
         Signal::Interrupt => SignalKind::interrupt(),
         Signal::Terminate => SignalKind::terminate(),
         Signal::User1 => SignalKind::user_defined1(),
+        Signal::Hangup => SignalKind::hangup(),
     })?;
     tokio::spawn(async move {
         while signals.recv().await.is_some() {

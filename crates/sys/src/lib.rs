@@ -3,4 +3,6 @@
 #![deny(unsafe_code)]
 
 pub mod blkdev;
+pub mod nbd;
 pub mod ofd;
+pub mod process;
