@@ -7,3 +7,4 @@ mod generated;
 mod harness;
 mod help;
 mod io;
+mod nbd;

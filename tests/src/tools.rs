@@ -53,6 +53,19 @@ pub fn our_io() -> Tool {
     }
 }
 
+/// Our `qnbd`, by its link `qemu-nbd`.
+///
+/// # Panics
+/// When it has not been built.
+pub fn our_nbd() -> Tool {
+    static LINK: OnceLock<PathBuf> = OnceLock::new();
+    let path = LINK.get_or_init(|| link_as(&built("qnbd"), "qemu-nbd"));
+    Tool {
+        label: "qnbd",
+        path: path.clone(),
+    }
+}
+
 /// Whether our tool does anything at all yet.
 ///
 /// # Errors
@@ -118,6 +131,17 @@ pub fn reference() -> Result<Tool, String> {
 pub fn qemu_io() -> Result<Tool, String> {
     find("qemu-io", "qemu-utils").map(|path| Tool {
         label: "qemu-io",
+        path,
+    })
+}
+
+/// The real `qemu-nbd`.
+///
+/// # Errors
+/// Why it cannot be used, for [`crate::require!`].
+pub fn qemu_nbd() -> Result<Tool, String> {
+    find("qemu-nbd", "qemu-utils").map(|path| Tool {
+        label: "qemu-nbd",
         path,
     })
 }

@@ -30,8 +30,8 @@ pub(crate) struct Background {
 /// # Errors
 /// When the system refuses.
 pub(crate) fn fork(keep_stderr: bool) -> Result<Place> {
-    let (reader, writer) = io::pipe()
-        .map_err(|e| Error::from_io("Error setting up communication pipe", &e))?;
+    let (reader, writer) =
+        io::pipe().map_err(|e| Error::from_io("Error setting up communication pipe", &e))?;
     qapi::out::flush();
     match sys::process::fork().map_err(|e| Error::from_io("Failed to fork", &e))? {
         Forked::Parent(_) => {
@@ -40,7 +40,7 @@ pub(crate) fn fork(keep_stderr: bool) -> Result<Place> {
         }
         Forked::Child => {
             drop(reader);
-            match detach(writer, keep_stderr) {
+            match detach(&writer, keep_stderr) {
                 Ok(background) => Ok(Place::Server(background)),
                 Err(error) => Err(Error::from_io("Failed to daemonize", &error)),
             }
@@ -76,7 +76,7 @@ fn wait(mut reader: PipeReader) -> ExitCode {
 }
 
 /// Leaves the terminal: a session of its own, no standard streams; standard error goes to the parent.
-fn detach(writer: PipeWriter, keep_stderr: bool) -> io::Result<Background> {
+fn detach(writer: &PipeWriter, keep_stderr: bool) -> io::Result<Background> {
     let stdout = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     let old_stderr = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
     if let Forked::Parent(_) = sys::process::fork()? {
@@ -87,7 +87,7 @@ fn detach(writer: PipeWriter, keep_stderr: bool) -> io::Result<Background> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&writer)?;
+    rustix::stdio::dup2_stderr(writer)?;
     Ok(Background {
         stderr: if keep_stderr {
             old_stderr

@@ -38,7 +38,11 @@ pub(crate) fn usage() {
         out::line(format!("\n{}:", group.title));
         for entry in group.entries {
             let left = entry.left();
-            let gap = if left.len() > 27 { "\n                               " } else { "" };
+            let gap = if left.len() > 27 {
+                "\n                               "
+            } else {
+                ""
+            };
             out::line(format!("  {left:<27}{gap}  {}", entry.help));
         }
     }

@@ -91,10 +91,8 @@ fn check_path(path: &str) -> Result<()> {
     if path.len() < MAX_PATH {
         return Ok(());
     }
-    Err(
-        Error::new(format!("UNIX socket path '{path}' is too long"))
-            .hint(format!("Path must be less than {MAX_PATH} bytes")),
-    )
+    Err(Error::new(format!("UNIX socket path '{path}' is too long"))
+        .hint(format!("Path must be less than {MAX_PATH} bytes")))
 }
 
 fn listen_unix(path: &str) -> Result<UnixListener> {

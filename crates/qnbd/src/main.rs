@@ -2,11 +2,22 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod client;
+mod daemon;
+mod disk;
+mod door;
+mod export;
 mod generate;
+mod kernel;
+mod list;
+mod listen;
+mod notify;
 mod number;
 mod objects;
 mod options;
+mod server;
 mod settings;
+mod trace;
 
 use std::process::ExitCode;
 

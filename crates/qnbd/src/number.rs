@@ -26,14 +26,20 @@ pub(crate) fn count(text: &str) -> Option<u32> {
     match parse(text)? {
         (true, 0) => Some(0),
         (true, _) => None,
-        (false, value) => u32::try_from(value).ok().filter(|v| i32::try_from(*v).is_ok()),
+        (false, value) => u32::try_from(value)
+            .ok()
+            .filter(|v| i32::try_from(*v).is_ok()),
     }
 }
 
 /// Reads an offset; a minus sign wraps around.
 pub(crate) fn offset(text: &str) -> Option<u64> {
     let (negative, value) = parse(text)?;
-    Some(if negative { value.wrapping_neg() } else { value })
+    Some(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 #[cfg(test)]
@@ -46,7 +52,18 @@ mod tests {
         assert_eq!(count(" +0x10"), Some(16));
         assert_eq!(count("010"), Some(8));
         assert_eq!(count("0"), Some(0));
-        for wrong in ["", "abc", "1x", "-1", "08", "0x", "--1", "+-1", "2147483648", "1 "] {
+        for wrong in [
+            "",
+            "abc",
+            "1x",
+            "-1",
+            "08",
+            "0x",
+            "--1",
+            "+-1",
+            "2147483648",
+            "1 ",
+        ] {
             assert_eq!(count(wrong), None, "{wrong}");
         }
         assert_eq!(offset("-1"), Some(u64::MAX));

@@ -35,10 +35,23 @@ const TYPES: &[(&str, &[&str])] = &[
     ("secret", &["data", "file", "format", "keyid", "iv"]),
     (
         "tls-creds-x509",
-        &["dir", "endpoint", "verify-peer", "priority", "sanity-check", "passwordid"],
+        &[
+            "dir",
+            "endpoint",
+            "verify-peer",
+            "priority",
+            "sanity-check",
+            "passwordid",
+        ],
     ),
-    ("tls-creds-psk", &["dir", "endpoint", "verify-peer", "priority", "username"]),
-    ("tls-creds-anon", &["dir", "endpoint", "verify-peer", "priority"]),
+    (
+        "tls-creds-psk",
+        &["dir", "endpoint", "verify-peer", "priority", "username"],
+    ),
+    (
+        "tls-creds-anon",
+        &["dir", "endpoint", "verify-peer", "priority"],
+    ),
     ("authz-simple", &["identity"]),
 ];
 
@@ -110,13 +123,8 @@ impl Objects {
 }
 
 impl Object {
-    /// The `qom-type`.
-    pub(crate) fn kind(&self) -> &str {
-        &self.kind
-    }
-
     /// A property.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    fn text(&self, name: &str) -> Option<&str> {
         self.properties.get_str(name)
     }
 
@@ -124,13 +132,14 @@ impl Object {
         if self.kind == "secret" {
             return match (self.text("data"), self.text("file")) {
                 (None, None) => Err(Error::new("Either 'file' or 'data' must be provided")),
-                (Some(_), Some(_)) => Err(Error::new(
-                    "'file' and 'data' are mutually exclusive",
-                )),
+                (Some(_), Some(_)) => Err(Error::new("'file' and 'data' are mutually exclusive")),
                 _ => Ok(()),
             };
         }
-        if let Some(end) = self.text("endpoint").filter(|e| !["client", "server"].contains(e)) {
+        if let Some(end) = self
+            .text("endpoint")
+            .filter(|e| !["client", "server"].contains(e))
+        {
             return Err(Error::new(format!(
                 "Parameter 'endpoint' does not accept value '{end}'"
             )));

@@ -95,7 +95,11 @@ pub(crate) const OPTIONS: &[Entry] = &[
         "MODE",
         "writeback, none, writethrough, directsync or unsafe",
     ),
-    long_with("aio", "MODE", "how requests reach the host: threads, native, io_uring"),
+    long_with(
+        "aio",
+        "MODE",
+        "how requests reach the host: threads, native, io_uring",
+    ),
     long_with(
         "discard",
         "MODE",
@@ -132,7 +136,11 @@ pub(crate) const OPTIONS: &[Entry] = &[
     long_flag("image-opts", "FILE is an option string"),
     with('T', "trace", "TRACE", "what to log"),
     long_flag("fork", "come back once the server listens"),
-    long_with("pid-file", "PATH", "where to write the server's process number"),
+    long_with(
+        "pid-file",
+        "PATH",
+        "where to write the server's process number",
+    ),
     long_with("selinux-label", "LABEL", "SELinux label of the socket"),
 ];
 

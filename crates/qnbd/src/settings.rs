@@ -32,7 +32,10 @@ pub(crate) enum Aio {
 
 /// Everything.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the command line"
+)]
 pub(crate) struct Settings {
     pub(crate) bind: Option<String>,
     pub(crate) port: Option<String>,
@@ -320,7 +323,10 @@ mod tests {
             refusal(&[("n", ""), ("cache", "none")]),
             "-n and --cache can only be specified once"
         );
-        assert_eq!(refusal(&[("discard", "unmap"), ("detect-zeroes", "unmap")]), "");
+        assert_eq!(
+            refusal(&[("discard", "unmap"), ("detect-zeroes", "unmap")]),
+            ""
+        );
         assert!(refusal(&[("detect-zeroes", "unmap")]).starts_with("setting detect-zeroes"));
         assert!(refusal(&[("x", &"y".repeat(4097))]).ends_with("too long"));
     }

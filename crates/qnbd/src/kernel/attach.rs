@@ -54,7 +54,12 @@ enum Way {
 ///
 /// # Errors
 /// In QEMU's words where it has some.
-pub(crate) fn attach(device: &str, socket: OwnedFd, export: Export, image: &str) -> Result<Attached> {
+pub(crate) fn attach(
+    device: &str,
+    socket: OwnedFd,
+    export: Export,
+    image: &str,
+) -> Result<Attached> {
     let mut index = None;
     if device != AUTO {
         let opened = File::options().read(true).write(true).open(device);
@@ -118,12 +123,7 @@ fn by_netlink(
     Nbd::open()?.connect(&setup, &[socket.as_fd()])
 }
 
-fn by_ioctl(
-    device: &str,
-    index: Option<u32>,
-    socket: OwnedFd,
-    export: Export,
-) -> Result<Attached> {
+fn by_ioctl(device: &str, index: Option<u32>, socket: OwnedFd, export: Export) -> Result<Attached> {
     let file = File::options()
         .read(true)
         .write(true)
@@ -131,8 +131,7 @@ fn by_ioctl(
         .map_err(|e| Error::from_io(format!("Failed to open {device}"), &e))?;
     ioctl::set_socket(&file, &socket).map_err(|_| busy(device))?;
     let block = block_size(export);
-    ioctl::set_block_size(&file, block)
-        .map_err(|_| Error::new("Failed setting NBD block size"))?;
+    ioctl::set_block_size(&file, block).map_err(|_| Error::new("Failed setting NBD block size"))?;
     ioctl::set_blocks(&file, export.size / block)
         .map_err(|_| Error::new("Failed setting size (in blocks)"))?;
     match ioctl::set_flags(&file, export.flags) {
@@ -176,7 +175,9 @@ fn settle(device: &str, index: u32) {
     let start = Instant::now();
     let missing = || {
         let parts = sysfs::partitions(index);
-        parts.iter().any(|part| !Path::new("/dev").join(part).exists())
+        parts
+            .iter()
+            .any(|part| !Path::new("/dev").join(part).exists())
     };
     while missing() && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(20));
@@ -261,6 +262,9 @@ mod tests {
                 min_block,
             })
         };
-        assert_eq!((size(0), size(1), size(4096), size(65536)), (512, 512, 4096, 4096));
+        assert_eq!(
+            (size(0), size(1), size(4096), size(65536)),
+            (512, 512, 4096, 4096)
+        );
     }
 }

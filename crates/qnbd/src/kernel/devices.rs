@@ -124,7 +124,11 @@ impl Device {
     }
 
     fn state(&self) -> &'static str {
-        if self.server.is_some() { "alive" } else { "stale" }
+        if self.server.is_some() {
+            "alive"
+        } else {
+            "stale"
+        }
     }
 
     fn lines(&self) -> String {

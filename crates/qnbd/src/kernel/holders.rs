@@ -37,10 +37,14 @@ pub(super) fn of(index: u32) -> Vec<Holder> {
     let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
     let mut all = mounted(&mounts, &numbers);
     all.extend(swapped(&swaps, &numbers));
-    all.extend(sysfs::holders(index).into_iter().map(|(device, holder)| Holder {
-        device,
-        what: What::Device(holder),
-    }));
+    all.extend(
+        sysfs::holders(index)
+            .into_iter()
+            .map(|(device, holder)| Holder {
+                device,
+                what: What::Device(holder),
+            }),
+    );
     all
 }
 

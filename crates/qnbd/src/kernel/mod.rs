@@ -10,7 +10,11 @@ mod sysfs;
 fn index_of(device: &str) -> Option<u32> {
     let real = std::fs::canonicalize(device);
     let path = real.as_deref().unwrap_or(device.as_ref());
-    path.file_name()?.to_str()?.strip_prefix("nbd")?.parse().ok()
+    path.file_name()?
+        .to_str()?
+        .strip_prefix("nbd")?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

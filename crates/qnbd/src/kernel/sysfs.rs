@@ -19,7 +19,14 @@ pub(super) fn all() -> Vec<u32> {
         return Vec::new();
     };
     let mut all: Vec<u32> = entries
-        .filter_map(|e| e.ok()?.file_name().to_str()?.strip_prefix("nbd")?.parse().ok())
+        .filter_map(|e| {
+            e.ok()?
+                .file_name()
+                .to_str()?
+                .strip_prefix("nbd")?
+                .parse()
+                .ok()
+        })
         .collect();
     all.sort_unstable();
     all
