@@ -63,6 +63,11 @@ pub trait Filter: Send + Sync {
         true
     }
 
+    /// Whether it is there to watch requests (blkdebug, blklogwrites).
+    fn is_for_tests(&self) -> bool {
+        false
+    }
+
     /// Whether [`Filter::write_compressed`] can do something.
     fn can_compress(&self) -> bool {
         false

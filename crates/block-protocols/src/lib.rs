@@ -5,7 +5,7 @@ mod file;
 mod filter;
 mod null;
 
-pub use filter::FILTERS;
+pub use filter::{FILTERS, OBJECTS};
 
 use block_core::ProtocolDriver;
 

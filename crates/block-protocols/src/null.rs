@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::io;
+use std::time::Duration;
 
 use block_core::{
     BoxFuture, LeafStatus, Limits, Preallocation, Protocol, ProtocolDriver, ProtocolOpen,
@@ -42,21 +43,36 @@ fn parse_filename(name: &str, _options: &mut Dict) -> qapi::Result<()> {
 struct Null {
     size: u64,
     reads_zero: bool,
+    /// How long every request takes.
+    latency: Duration,
 }
 
 fn open(request: ProtocolOpen<'_>) -> qapi::Result<Box<dyn Protocol>> {
     let options = request.options;
     let size = opts::take_size(options, "size")?.unwrap_or(DEFAULT_SIZE);
-    if opts::take_size(options, "latency-ns")?.is_some_and(|n| n > 0) {
-        // GAP: answers are immediate.
-        return Err(Error::new("latency-ns is not supported"));
-    }
+    let latency = opts::take_size(options, "latency-ns")?.unwrap_or(0);
+    let latency = match i64::try_from(latency) {
+        Ok(_) => Duration::from_nanos(latency),
+        Err(_) => return Err(Error::new("latency-ns is invalid").errno(22)),
+    };
     let reads_zero = opts::take_bool(options, "read-zeroes")?.unwrap_or(false);
-    Ok(Box::new(Null { size, reads_zero }))
+    Ok(Box::new(Null {
+        size,
+        reads_zero,
+        latency,
+    }))
 }
 
-fn done<'a>() -> BoxFuture<'a, io::Result<()>> {
-    Box::pin(std::future::ready(Ok(())))
+impl Null {
+    fn done(&self) -> BoxFuture<'_, io::Result<()>> {
+        if self.latency.is_zero() {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(async move {
+            reactor::sleep(self.latency).await;
+            Ok(())
+        })
+    }
 }
 
 impl Protocol for Null {
@@ -64,7 +80,7 @@ impl Protocol for Null {
         if self.reads_zero {
             buf.fill(0);
         }
-        done()
+        self.done()
     }
 
     fn write<'a>(
@@ -73,7 +89,7 @@ impl Protocol for Null {
         _buf: &'a [u8],
         _flags: WriteFlags,
     ) -> BoxFuture<'a, io::Result<()>> {
-        done()
+        self.done()
     }
 
     fn write_zeroes(
@@ -82,15 +98,15 @@ impl Protocol for Null {
         _len: u64,
         _flags: ZeroFlags,
     ) -> BoxFuture<'_, io::Result<()>> {
-        done()
+        self.done()
     }
 
     fn discard(&self, _offset: u64, _len: u64) -> BoxFuture<'_, io::Result<()>> {
-        done()
+        self.done()
     }
 
     fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
-        done()
+        self.done()
     }
 
     fn length(&self) -> io::Result<u64> {

@@ -6,6 +6,7 @@ use block_core::{BoxFuture, Edge, Gate, Node, Perms, Role};
 use qapi::{Dict, Error, Value};
 
 use crate::name::ImageName;
+use crate::objects::Object;
 use crate::open::{Flags, Session};
 use crate::policy;
 
@@ -75,6 +76,10 @@ impl Gate for ImageGate<'_> {
             self.session
                 .open_filtered(name, options, filename, guess, how),
         )
+    }
+
+    fn object(&self, id: &str) -> Option<Object> {
+        self.session.object(id)
     }
 
     fn create_file<'a>(

@@ -7,6 +7,7 @@ mod gate;
 mod info;
 mod measure;
 mod name;
+mod objects;
 mod open;
 mod overlay;
 mod policy;
@@ -25,6 +26,7 @@ pub use create::{
 pub use info::{ImageInfo, info, snapshot_record};
 pub use measure::measure;
 pub use name::beside;
+pub use objects::Object;
 pub use open::{Flags, Layer, Session};
 pub use overlay::open_overlay;
 pub use registry::{

@@ -17,6 +17,7 @@ use qapi::{Dict, Error, Value, opts};
 
 use crate::gate::ImageGate;
 use crate::name::{self, ImageName, Named};
+use crate::objects::Objects;
 use crate::policy;
 use crate::registry::{
     PROBE_LEN, find_filter, find_format, find_protocol, looks_like_format, probe,
@@ -70,6 +71,7 @@ pub enum Layer<'a> {
 pub struct Session {
     graph: Graph,
     pub(crate) allowed: Vec<PathBuf>,
+    pub(crate) objects: Objects,
 }
 
 impl Session {
@@ -78,6 +80,7 @@ impl Session {
         Self {
             graph: Graph::new(),
             allowed: policy::allowed_folders(allowed),
+            objects: Objects::default(),
         }
     }
 

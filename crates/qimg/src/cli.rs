@@ -385,14 +385,13 @@ impl Args {
     /// The session for the disks it names.
     ///
     /// # Errors
-    /// When it asks for objects.
+    /// What the objects say.
     pub(crate) fn session(&self) -> qapi::Result<Session> {
-        if let Some(object) = self.all("object").first() {
-            // GAP: no user-creatable objects (secrets, TLS credentials) yet.
-            let kind = object.split(',').next().unwrap_or_default();
-            return Err(Error::new(format!("invalid object type: {kind}")));
+        let session = Session::new(&self.all("allow-path"));
+        for object in self.all("object") {
+            session.add_object(&object)?;
         }
-        Ok(Session::new(&self.all("allow-path")))
+        Ok(session)
     }
 
     /// `-f` and `--image-opts` exclude each other.

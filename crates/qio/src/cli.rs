@@ -94,8 +94,15 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let session = Session::new(&parsed.values("allow-path"));
+    for object in parsed.values("object") {
+        if let Err(error) = session.add_object(&object) {
+            qapi::report(&error);
+            return ExitCode::FAILURE;
+        }
+    }
     let mut shell = Shell {
-        session: Session::new(&parsed.values("allow-path")),
+        session,
         disk: None,
         background: Vec::new(),
         quit: false,
@@ -126,16 +133,10 @@ fn mode(parsed: &Parsed) -> qapi::Result<Mode> {
     if parsed.has("image-opts") && parsed.value("f").is_some() {
         return Err(Error::new("--image-opts and -f are mutually exclusive"));
     }
-    if let Some(object) = parsed.value("object") {
-        // GAP: no user-creatable objects (secrets, TLS credentials) yet.
-        let kind = object.split(',').next().unwrap_or_default();
-        return Err(Error::new(format!(
-            "Parameter 'qom-type' does not accept value '{kind}'"
-        )));
-    }
     let mut mode = Mode {
         read_only: parsed.has("r"),
         cache: CacheMode::Writeback,
+        any_cache: true,
         force_share: parsed.has("U"),
         snapshot: parsed.has("s"),
         discard: true,
@@ -152,8 +153,10 @@ fn mode(parsed: &Parsed) -> qapi::Result<Mode> {
 pub(crate) fn apply_io(parsed: &Parsed, mode: &mut Mode) -> qapi::Result<()> {
     if parsed.has("n") {
         mode.cache = CacheMode::None;
+        mode.any_cache = false;
     }
     if let Some(text) = parsed.value("t") {
+        mode.any_cache = false;
         mode.cache = CacheMode::parse(text)
             .ok_or_else(|| Error::new(format!("Invalid cache option: {text}")))?;
     }

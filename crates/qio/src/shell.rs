@@ -14,6 +14,8 @@ use crate::number::Failed;
 pub(crate) struct Mode {
     pub(crate) read_only: bool,
     pub(crate) cache: CacheMode,
+    /// The cache mode was not asked for.
+    pub(crate) any_cache: bool,
     pub(crate) force_share: bool,
     /// Writes go to an overlay that goes away.
     pub(crate) snapshot: bool,
@@ -187,6 +189,10 @@ impl Shell {
         match opened {
             Ok(root) => {
                 root.set_copy_on_read(mode.copy_on_read);
+                if mode.any_cache && root.node().is_tested() {
+                    // The io tool's own mode: where somebody looks at every request, it is kept.
+                    root.set_writethrough(true);
+                }
                 self.disk = Some(Disk { root, mode, source });
                 Ok(())
             }

@@ -44,6 +44,17 @@ impl Node {
         Some(node)
     }
 
+    /// Whether a node below, by way of main children, watches requests for tests.
+    pub fn is_tested(&self) -> bool {
+        match &self.kind {
+            Kind::Filter(filter) if filter.is_for_tests() => true,
+            _ => self
+                .children()
+                .first()
+                .is_some_and(|child| child.node().is_tested()),
+        }
+    }
+
     /// Ends when a request is held back under `tag`.
     pub async fn suspended(&self, tag: &str) {
         if let Some(sink) = self.sink() {

@@ -117,6 +117,7 @@ async fn open(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
     let mut mode = Mode {
         read_only: call.has("r"),
         cache: CacheMode::Writeback,
+        any_cache: true,
         force_share: call.has("U"),
         snapshot: call.has("s"),
         discard: true,
@@ -148,6 +149,7 @@ async fn reopen(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
     let mut mode = call.disk()?.mode;
     mode.read_only = (mode.read_only || call.has("r")) && !call.has("w");
     if let Some(text) = call.options.value("c") {
+        mode.any_cache = false;
         mode.cache = CacheMode::parse(text)
             .ok_or_else(|| told(&Error::new(format!("Invalid cache option: {text}"))))?;
     }

@@ -321,6 +321,10 @@ impl Filter for Blkdebug {
         (used | self.take, shared - self.unshare)
     }
 
+    fn is_for_tests(&self) -> bool {
+        true
+    }
+
     fn limits(&self) -> Option<FilterLimits> {
         Some(self.limits)
     }
