@@ -19,6 +19,17 @@ const CASES: &[Case] = &[
     case("vpc", "subformat=fixed,force_size=on", false),
     case("parallels", "", true),
     case("parallels", "cluster_size=65536", true),
+    case("vmdk", "", true),
+    case("vmdk", "subformat=monolithicFlat", true),
+    case("vmdk", "subformat=twoGbMaxExtentSparse", true),
+    case("vmdk", "subformat=twoGbMaxExtentFlat", true),
+    case("vmdk", "subformat=streamOptimized", true),
+    case("vmdk", "zeroed_grain=on,adapter_type=lsilogic", true),
+    case(
+        "vmdk",
+        "compat6=on,toolsversion=7,adapter_type=buslogic",
+        true,
+    ),
     case("qcow", "", false),
     case("qed", "", true),
     case("qed", "cluster_size=4096,table_size=2", true),
@@ -97,11 +108,14 @@ fn empty_images_are_alike() {
 fn sizes_that_cannot_be_are_refused_alike() {
     for case in CASES {
         for size in ["3T", "9E", "7000000T"] {
-            if case.options.contains("static") || case.options.contains("fixed") {
+            if case.options.contains("static")
+                || case.options.contains("fixed")
+                || case.options.contains("Flat")
+            {
                 continue;
             }
             // An array of gigabytes is no test of words.
-            if matches!(case.format, "qcow" | "parallels") {
+            if matches!(case.format, "qcow" | "parallels" | "vmdk") {
                 continue;
             }
             let mut pair = require!(Pair::new(&story(case, size)));
@@ -246,6 +260,39 @@ fn other_commands_say_the_same() {
             }
         }
     }
+}
+
+#[test]
+fn vmdk_overlays_know_their_parents() {
+    for options in [
+        "",
+        "zeroed_grain=on",
+        "subformat=twoGbMaxExtentSparse",
+        "subformat=streamOptimized",
+    ] {
+        let mut pair = require!(Pair::new(&format!("vmdk [{options}] over vmdk")));
+        pair.run(&["create", "-q", "-f", "vmdk", "base.vmdk", "4M"]);
+        pair.write("base.vmdk", "vmdk", &["write -P 7 0 3M".to_owned()]);
+        let mut words = vec!["create", "-f", "vmdk", "-b", "base.vmdk", "-F", "vmdk"];
+        if !options.is_empty() {
+            words.extend(["-o", options]);
+        }
+        words.push("t.img");
+        pair.run(&words);
+        pair.write("t.img", "vmdk", &["write -P 9 1024k 64k".to_owned()]);
+        pair.run(&["info", "--backing-chain", "t.img"]);
+        pair.read_both(&["map", "--output=json", "-f", "vmdk", "t.img"]);
+        pair.run(&["convert", "-f", "vmdk", "-O", "raw", "t.img", "flat.raw"]);
+        pair.same_content("flat.raw", "raw");
+        // Another id: what is below is not what the overlay was made over.
+        pair.write("base.vmdk", "vmdk", &["write -P 1 0 1k".to_owned()]);
+        pair.run_quietly(&["convert", "-f", "vmdk", "-O", "raw", "t.img", "flat.raw"]);
+    }
+    let mut pair = require!(Pair::new("vmdk over raw"));
+    pair.run(&["create", "-q", "-f", "raw", "base.raw", "4M"]);
+    pair.run(&[
+        "create", "-f", "vmdk", "-b", "base.raw", "-F", "raw", "t.img",
+    ]);
 }
 
 #[test]

@@ -9,6 +9,10 @@ const FORMATS: &[(&str, &str)] = &[
     ("vpc", ""),
     ("vpc", "subformat=fixed"),
     ("parallels", "cluster_size=65536"),
+    ("vmdk", ""),
+    ("vmdk", "zeroed_grain=on"),
+    ("vmdk", "subformat=monolithicFlat"),
+    ("vmdk", "subformat=twoGbMaxExtentSparse"),
     ("qcow", ""),
     ("qed", "cluster_size=4096,table_size=2"),
 ];

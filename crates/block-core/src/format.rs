@@ -8,7 +8,7 @@ use std::io;
 
 use qapi::{Dict, Error};
 
-use crate::{BoxFuture, Extent, Geometry, Place, Placement, Preallocation, Progress};
+use crate::{BoxFuture, Extent, Geometry, Node, Place, Placement, Preallocation, Progress};
 
 /// The mapping of one image. Methods may be called from several threads at once; the engine holds a
 /// range lock over the clusters from [`Format::prepare`] to [`Format::commit`], over [`Format::zero`] and
@@ -71,6 +71,11 @@ pub trait Format: Send + Sync {
         })
     }
 
+    /// The backing file is open: formats that name its content look at it.
+    fn backing_opened<'a>(&'a self, _backing: &'a Node) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// What `info` shows.
     fn info(&self) -> BoxFuture<'_, qapi::Result<FormatInfo>>;
 
@@ -79,6 +84,10 @@ pub trait Format: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// Only packed clusters can be written: every write is one.
+    fn packs_all(&self) -> bool {
+        false
+    }
     /// Packed clusters can be written.
     fn compress(&self) -> Option<&dyn Compress> {
         None
@@ -148,6 +157,9 @@ pub trait Compress: Send + Sync {
     /// Packs one whole cluster into `out` (cleared first). `false`: not smaller, store it plain. Pure CPU work,
     /// called from several threads.
     fn pack(&self, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool>;
+
+    /// Enters what the packed bytes have to say of the cluster's own place, before they are written.
+    fn seal(&self, _guest: u64, _packed: &mut [u8]) {}
 
     /// Finds room for `packed_len` bytes for the cluster at `guest`; places are handed out in call order.
     fn place(&self, guest: u64, packed_len: u32) -> BoxFuture<'_, io::Result<Place>>;

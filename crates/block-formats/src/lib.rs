@@ -12,6 +12,7 @@ pub mod qed;
 pub mod raw;
 mod tables;
 pub mod vdi;
+pub mod vmdk;
 pub mod vpc;
 
 use block_core::FormatDriver;
@@ -22,6 +23,7 @@ pub const FORMATS: &[&FormatDriver] = &[
     &qcow::DRIVER,
     &qed::DRIVER,
     &parallels::DRIVER,
+    &vmdk::DRIVER,
     &vdi::DRIVER,
     &vpc::DRIVER,
 ];

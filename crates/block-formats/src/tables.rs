@@ -97,7 +97,7 @@ pub(crate) enum Home {
         /// In bytes.
         offset: u64,
     },
-    /// A directory of tables' offsets in bytes (64 bits each, 0 for none).
+    /// A directory of tables' offsets in bytes, 0 for none.
     Directory {
         /// Where it is itself.
         offset: u64,
@@ -107,6 +107,10 @@ pub(crate) enum Home {
         coding: Coding,
         /// Bytes of a table; a power of two.
         table: u64,
+        /// Bytes that its entries count in.
+        unit: u64,
+        /// Where a second copy of each table is, in bytes; 0 where there is none.
+        copies: Vec<u64>,
     },
 }
 
@@ -238,6 +242,16 @@ impl Tables {
                 Some(at + piece % self.pieces * self.piece_bytes())
             }
         }
+    }
+
+    /// Where the second copy of a piece is, if there is one.
+    fn copy_of(&self, piece: u64) -> Option<u64> {
+        let Home::Directory { copies, .. } = &self.home else {
+            return None;
+        };
+        let slot = usize::try_from(piece / self.pieces).ok()?;
+        let at = copies.get(slot).copied().filter(|at| *at != 0)?;
+        Some(at + piece % self.pieces * self.piece_bytes())
     }
 
     /// Bytes of the table that an entry needs and that has no place yet.
@@ -432,6 +446,9 @@ impl Tables {
                 self.coding
                     .encode(entry.load(Ordering::Acquire), &mut bytes);
             }
+            if let Some(copy) = self.copy_of(*number) {
+                tables.insert(copy, bytes.clone());
+            }
             tables.insert(at, bytes);
         }
         for (at, bytes) in tables {
@@ -441,12 +458,14 @@ impl Tables {
             offset,
             entries,
             coding,
+            unit,
             ..
         } = &self.home
         {
             for slot in slots {
                 let mut bytes = Vec::with_capacity(8);
-                coding.encode(entries[*slot].load(Ordering::Acquire), &mut bytes);
+                let at = entries[*slot].load(Ordering::Acquire);
+                coding.encode(at / unit, &mut bytes);
                 join(
                     &mut pieces.directory,
                     offset + *slot as u64 * coding.width(),

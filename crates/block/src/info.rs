@@ -72,19 +72,18 @@ impl ImageInfo {
             Kind::Filter(_) => {}
         }
         let mut children = node.children();
+        // QEMU lists the child that came last first.
+        children.reverse();
         let filter = matches!(node.kind(), Kind::Filter(_));
         if filter {
             info.cluster_size = node.cluster_size().map(u64::from);
-            // QEMU lists the child that came last first.
-            children.reverse();
         }
-        let copies = filter && node.filtered().is_none();
         for edge in children.iter().filter(|e| e.role() != Role::Backing) {
             let child = Box::pin(Self::of(&edge.node())).await?;
-            if edge.role() != Role::Data {
+            if !matches!(node.kind(), Kind::Protocol(_)) {
                 info.actual_size = match (info.actual_size, child.actual_size) {
                     _ if takes_name(node.driver()) => None,
-                    (Some(one), Some(other)) if copies => Some(one.saturating_add(other)),
+                    (Some(one), Some(other)) => Some(one.saturating_add(other)),
                     (_, size) => size,
                 };
                 if filter {

@@ -352,6 +352,9 @@ impl Session {
             .map_err(|e| e.prefix("Could not open backing file: "))?;
         let other = below.as_ref().filter(|_| given);
         let named = Naming::of_image(driver.name, strong, &edges, other);
+        if let Some(below) = &below {
+            format.backing_opened(&below.node()).await;
+        }
         let spec = common.spec(self, driver.name, named.filename, named.options);
         self.enter(spec, Kind::format(format, edges, below))
     }

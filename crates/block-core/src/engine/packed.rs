@@ -19,12 +19,17 @@ impl Mapped {
         {
             return Err(io::Error::from_raw_os_error(22));
         }
-        if buf.len() == cluster {
-            return compress.pack(buf, out);
+        let smaller = if buf.len() == cluster {
+            compress.pack(buf, out)?
+        } else {
+            let mut padded = buf.to_vec();
+            padded.resize(cluster, 0);
+            compress.pack(&padded, out)?
+        };
+        if smaller {
+            compress.seal(offset, out);
         }
-        let mut padded = buf.to_vec();
-        padded.resize(cluster, 0);
-        compress.pack(&padded, out)
+        Ok(smaller)
     }
 
     /// Stores what [`Mapped::pack`] made of the cluster at `offset`.

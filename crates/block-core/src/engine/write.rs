@@ -19,6 +19,9 @@ impl Mapped {
         mut buf: &[u8],
         flags: WriteFlags,
     ) -> io::Result<()> {
+        if self.format.packs_all() {
+            return Box::pin(self.write_compressed(offset, buf)).await;
+        }
         while !buf.is_empty() {
             let done = match self.write_in_place(offset, buf, flags).await? {
                 0 => self.write_allocating(offset, buf, flags).await?,

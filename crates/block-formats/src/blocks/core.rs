@@ -19,7 +19,7 @@ pub(crate) struct Core {
     /// Where the next new block goes.
     next: Mutex<u64>,
     /// Blocks start before this: the file's end, or what was handed out.
-    pub(super) limit: AtomicU64,
+    limit: AtomicU64,
     pub(super) read_only: AtomicBool,
     /// Marks for writers are set.
     pub(super) begun: AtomicBool,
@@ -49,6 +49,12 @@ impl Core {
             beginning: tokio::sync::Mutex::default(),
             growing: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Whether a block may start at `host`: an entry that points behind the end would make the file grow to wherever
+    /// it says.
+    pub(crate) fn is_inside(&self, host: u64) -> bool {
+        host < self.limit.load(Ordering::Acquire)
     }
 
     /// Virtual size in bytes.
@@ -90,7 +96,7 @@ impl Core {
     }
 
     /// Gives room back if it is the last.
-    pub(super) fn give_back(&self, at: u64, bytes: u64) {
+    pub(crate) fn give_back(&self, at: u64, bytes: u64) {
         let mut next = self.lock_next();
         if *next == at + bytes {
             *next = at;
@@ -103,7 +109,7 @@ impl Core {
     }
 
     /// The file is at least as long as what is handed out of it.
-    pub(super) async fn fill_up(&self) -> io::Result<()> {
+    pub(crate) async fn fill_up(&self) -> io::Result<()> {
         let next = self.next();
         if self.file.node().length()? >= next {
             return Ok(());

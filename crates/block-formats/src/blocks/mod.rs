@@ -64,10 +64,7 @@ impl<S: Scheme> Blocks<S> {
         let (run, kind) = match cell {
             Cell::Free => (alike(page, wanted), ExtentKind::Backing { at: None }),
             Cell::Zero => (alike(page, wanted), ExtentKind::Zero { at: None }),
-            // An entry that points behind the end would make the file grow to wherever it says.
-            Cell::Data(host) if host >= self.core.limit.load(Ordering::Acquire) => {
-                return Err(errno(EIO));
-            }
+            Cell::Data(host) if !self.core.is_inside(host) => return Err(errno(EIO)),
             Cell::Data(host) => {
                 let next = |k, raw| self.scheme.cell(raw) == Cell::Data(host + k * block);
                 let run = if self.scheme.lead().0 == 0 {

@@ -142,6 +142,8 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
         entries,
         coding: Coding::Be64,
         table: 8 << header.l2_bits,
+        unit: 1,
+        copies: Vec::new(),
     };
     let entries = header.tables() << header.l2_bits;
     let tables = Tables::new(file.clone(), Coding::Be64, home, entries);

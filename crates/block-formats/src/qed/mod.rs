@@ -74,6 +74,8 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
         entries,
         coding: Coding::Le64,
         table: header.table_bytes(),
+        unit: 1,
+        copies: Vec::new(),
     };
     let tables = Tables::new(file.clone(), Coding::Le64, home, count);
     let cluster = u64::from(header.cluster_size);

@@ -239,6 +239,7 @@ async fn fill(
     if settings.compress && node.format().and_then(|f| f.compress()).is_none() {
         return Err(Error::new("Compression not supported for this file format").into());
     }
+    let packs_all = node.format().is_some_and(|f| f.packs_all());
     let there = root
         .length()
         .map_err(|e| Error::from_io("unable to get output image length", &e))?;
@@ -253,7 +254,7 @@ async fn fill(
     }
     let source = sources.first().map(|s| Arc::clone(&s.root));
     let watch: Arc<dyn Watch> = Arc::clone(meter) as Arc<dyn Watch>;
-    let options = settings.convert_options(initial, meter.shows());
+    let options = settings.convert_options(initial, packs_all, meter.shows());
     convert(sources, Arc::clone(&root), options, watch)
         .await
         .map_err(told)?;

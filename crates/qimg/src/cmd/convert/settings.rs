@@ -141,9 +141,14 @@ impl Settings {
         }
     }
 
-    /// How the engine is to work.
-    pub(super) fn convert_options(&self, initial: Initial, count_first: bool) -> ConvertOptions {
-        let method = match (self.compress, self.offload) {
+    /// How the engine is to work; `packs_all`: the target takes nothing but packed clusters.
+    pub(super) fn convert_options(
+        &self,
+        initial: Initial,
+        packs_all: bool,
+        count_first: bool,
+    ) -> ConvertOptions {
+        let method = match (self.compress || packs_all, self.offload) {
             (true, _) => Method::Compress,
             (false, true) => Method::Offload,
             (false, false) => Method::Copy,
