@@ -1,0 +1,153 @@
+//! One processor: the loop around KVM_RUN.
+
+use std::io;
+use std::sync::Arc;
+
+use accel_core::{CpuBus, Exit, Kick, Registers, Vcpu};
+use kvm_bindings::{kvm_regs, kvm_sregs};
+use kvm_ioctls::{VcpuExit, VcpuFd};
+
+use crate::{convert, raw};
+
+/// APIC base after power-on: default address, enabled, boot processor.
+const APIC_BASE: u64 = 0xfee0_0900;
+
+pub(crate) struct KvmVcpu {
+    vcpu: VcpuFd,
+    first_general: kvm_regs,
+    first_system: kvm_sregs,
+}
+
+impl KvmVcpu {
+    pub(crate) fn new(vcpu: VcpuFd) -> io::Result<Self> {
+        raw::install()?;
+        let first_general = vcpu.get_regs().map_err(raw::error)?;
+        let first_system = vcpu.get_sregs().map_err(raw::error)?;
+        vcpu_apic_base(&vcpu, first_system)?;
+        Ok(Self {
+            vcpu,
+            first_general,
+            first_system,
+        })
+    }
+
+    /// Puts a waiting interrupt in if the guest can take one now, or asks to be told when it can.
+    fn interrupt(&mut self, bus: &mut dyn CpuBus) -> io::Result<()> {
+        let waits = bus.interrupt_waits();
+        let run = self.vcpu.get_kvm_run();
+        let ready = run.ready_for_interrupt_injection != 0 && run.if_flag != 0;
+        run.request_interrupt_window = u8::from(waits && !ready);
+        if waits && ready {
+            if let Some(vector) = bus.acknowledge() {
+                raw::inject(&self.vcpu, vector)?;
+            }
+            let more = bus.interrupt_waits();
+            self.vcpu.get_kvm_run().request_interrupt_window = u8::from(more);
+        }
+        Ok(())
+    }
+
+    /// One entry into the guest; `None` to go on.
+    fn enter(&mut self, bus: &mut dyn CpuBus) -> Option<Exit> {
+        match self.vcpu.run() {
+            Ok(VcpuExit::IoIn(..)) => {
+                let (port, unit, data) = raw::port_transfer(&mut self.vcpu);
+                for slot in data.chunks_exact_mut(unit) {
+                    let value = bus.io_read(port, unit).to_le_bytes();
+                    slot.copy_from_slice(&value[..unit]);
+                }
+                None
+            }
+            Ok(VcpuExit::IoOut(..)) => {
+                let (port, unit, data) = raw::port_transfer(&mut self.vcpu);
+                for slot in data.chunks_exact(unit) {
+                    let mut raw = [0; 4];
+                    raw[..unit].copy_from_slice(slot);
+                    bus.io_write(port, unit, u32::from_le_bytes(raw));
+                }
+                None
+            }
+            Ok(VcpuExit::MmioRead(address, data)) => {
+                let value = bus.memory_read(address, data.len()).to_le_bytes();
+                for (slot, byte) in data.iter_mut().zip(value) {
+                    *slot = byte;
+                }
+                None
+            }
+            Ok(VcpuExit::MmioWrite(address, data)) => {
+                let mut raw = [0; 8];
+                let bytes = data.len().min(8);
+                raw[..bytes].copy_from_slice(&data[..bytes]);
+                bus.memory_write(address, bytes, u64::from_le_bytes(raw));
+                None
+            }
+            Ok(VcpuExit::Hlt) => Some(Exit::Halt),
+            Ok(VcpuExit::Shutdown) => Some(Exit::Shutdown),
+            Ok(VcpuExit::IrqWindowOpen | VcpuExit::Intr | VcpuExit::SetTpr) => None,
+            Ok(other) => Some(Exit::Failed(format!("KVM stopped: {other:?}"))),
+            Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
+                self.vcpu.set_kvm_immediate_exit(0);
+                Some(Exit::Kicked)
+            }
+            Err(error) => Some(Exit::Failed(format!("KVM_RUN: {}", raw::error(error)))),
+        }
+    }
+}
+
+fn vcpu_apic_base(vcpu: &VcpuFd, mut system: kvm_sregs) -> io::Result<()> {
+    system.apic_base = APIC_BASE;
+    vcpu.set_sregs(&system).map_err(raw::error)
+}
+
+struct Kicker(raw::Thread);
+
+impl Kick for Kicker {
+    fn kick(&self) {
+        self.0.kick();
+    }
+}
+
+impl Vcpu for KvmVcpu {
+    fn run(&mut self, bus: &mut dyn CpuBus) -> Exit {
+        let _running = raw::Running::new(&mut self.vcpu);
+        loop {
+            if bus.must_leave() {
+                self.vcpu.set_kvm_immediate_exit(0);
+                return Exit::Kicked;
+            }
+            if let Err(error) = self.interrupt(bus) {
+                return Exit::Failed(format!("KVM_INTERRUPT: {error}"));
+            }
+            if let Some(exit) = self.enter(bus) {
+                return exit;
+            }
+        }
+    }
+
+    fn registers(&self) -> io::Result<Registers> {
+        let general = self.vcpu.get_regs().map_err(raw::error)?;
+        let system = self.vcpu.get_sregs().map_err(raw::error)?;
+        Ok(convert::registers(&general, &system))
+    }
+
+    fn set_registers(&mut self, registers: &Registers) -> io::Result<()> {
+        let before = self.vcpu.get_sregs().map_err(raw::error)?;
+        let system = convert::system(registers, before);
+        self.vcpu.set_sregs(&system).map_err(raw::error)?;
+        self.vcpu
+            .set_regs(&convert::general(registers))
+            .map_err(raw::error)
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        vcpu_apic_base(&self.vcpu, self.first_system)?;
+        self.vcpu
+            .set_regs(&self.first_general)
+            .map_err(raw::error)?;
+        self.set_registers(&Registers::power_on())
+    }
+
+    fn kicker(&self) -> Arc<dyn Kick> {
+        Arc::new(Kicker(raw::Thread::this()))
+    }
+}

@@ -1,0 +1,4 @@
+//! What a device talks to on the host's side.
+#![forbid(unsafe_code)]
+
+pub mod chars;

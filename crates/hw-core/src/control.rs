@@ -1,0 +1,39 @@
+//! What a device may ask of the whole machine: reset, power off, exit.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A wish of the guest that the machine's loop fulfils after the access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Reset the whole machine.
+    Reset,
+    /// Power off.
+    Shutdown,
+    /// End the program with this code (test devices).
+    Exit(u8),
+}
+
+/// Where devices put a [`Request`]; copies share it. The first wish stands until it is taken.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    wish: Arc<Mutex<Option<Request>>>,
+}
+
+impl Control {
+    /// Nothing asked for.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks.
+    pub fn ask(&self, request: Request) {
+        let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
+        wish.get_or_insert(request);
+    }
+
+    /// Takes the wish away.
+    pub fn take(&self) -> Option<Request> {
+        let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
+        wish.take()
+    }
+}

@@ -1,0 +1,313 @@
+//! The PCI bus: configuration space of its functions, and their windows (BARs) in the address spaces.
+//!
+//! The bus is one device of the machine; functions belong to it. Region numbers of its mappings:
+//! ```text
+//!   0                    ports 0xcf8 to 0xcff (PCI local bus 3.0, 3.2.2.3.2)
+//!   0x100 + devfn*8 + n  window n of a function
+//! ```
+//! GAP: one bus only, no bridges and no extended configuration space (ECAM).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bits::{low8, low16, low32, ones};
+use crate::device::{Device, StateError, restore_record, save_record};
+use crate::memory::{Backing, MappingId, Shared, change};
+
+mod config;
+#[cfg(test)]
+mod tests;
+
+pub use config::{Bar, COMMAND, Config, Identity};
+
+/// First region number of the functions' windows.
+const WINDOWS: u32 = 0x100;
+/// Windows show through RAM, never over it.
+const WINDOW_PRIORITY: i32 = -1;
+
+/// One function on the bus. Configuration space is kept in its [`Config`]; the bus reads and writes it.
+pub trait Function: Send {
+    /// Name, as messages have it.
+    fn name(&self) -> &'static str;
+    /// Configuration space.
+    fn config(&self) -> &Config;
+    /// Configuration space, to change.
+    fn config_mut(&mut self) -> &mut Config;
+    /// The guest wrote to configuration space; the write is done already.
+    fn config_written(&mut self, _offset: usize, _bytes: usize) {}
+    /// Reads from window `bar`.
+    fn window_read(&mut self, _bar: u8, _offset: u64, bytes: usize) -> u64 {
+        ones(bytes)
+    }
+    /// Writes to window `bar`.
+    fn window_write(&mut self, _bar: u8, _offset: u64, _bytes: usize, _value: u64) {}
+    /// Power-on state, beyond [`Config::reset`] which the bus does.
+    fn reset(&mut self);
+    /// State beyond configuration space.
+    fn save(&self) -> Value;
+    /// Takes over state beyond configuration space, which is restored already.
+    ///
+    /// # Errors
+    /// The record is not one of this function.
+    fn restore(&mut self, state: &Value) -> Result<(), StateError>;
+    /// See [`Device::deadline`].
+    fn deadline(&self) -> Option<u64> {
+        None
+    }
+    /// See [`Device::tick`].
+    fn tick(&mut self, _now: u64) {}
+}
+
+struct Slot {
+    function: Box<dyn Function>,
+    windows: [Option<Window>; 6],
+}
+
+struct Window {
+    id: MappingId,
+    io: bool,
+    at: Option<u64>,
+}
+
+/// The host's side of the bus.
+pub struct Bus {
+    /// This device's number in its machine.
+    number: usize,
+    memory: Shared,
+    ports: Shared,
+    slots: BTreeMap<u8, Slot>,
+    address: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    address: u32,
+    functions: BTreeMap<u8, SavedFunction>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedFunction {
+    name: String,
+    config: Vec<u8>,
+    state: Value,
+}
+
+/// Device and function as one number.
+pub const fn devfn(device: u8, function: u8) -> u8 {
+    (device & 31) << 3 | (function & 7)
+}
+
+impl Bus {
+    /// An empty bus that is device `number` of its machine.
+    pub fn new(number: usize, memory: &Shared, ports: &Shared) -> Self {
+        change(ports).map(0xcf8, 8, 0, Backing::device(number, 0));
+        Self {
+            number,
+            memory: Shared::clone(memory),
+            ports: Shared::clone(ports),
+            slots: BTreeMap::new(),
+            address: 0,
+        }
+    }
+
+    /// Puts a function on the bus.
+    pub fn plug(&mut self, devfn: u8, function: Box<dyn Function>) {
+        let windows = std::array::from_fn(|n| {
+            let bar = function.config().bar(n)?;
+            let space = if bar.is_io() {
+                &self.ports
+            } else {
+                &self.memory
+            };
+            let id = change(space).map(0, bar.size(), WINDOW_PRIORITY, Backing::Off);
+            Some(Window {
+                id,
+                io: bar.is_io(),
+                at: None,
+            })
+        });
+        self.slots.insert(devfn, Slot { function, windows });
+    }
+
+    /// What is on the bus, in order: device and function, name, configuration space.
+    pub fn functions(&self) -> impl Iterator<Item = (u8, &'static str, &Config)> {
+        let slots = self.slots.iter();
+        slots.map(|(devfn, slot)| (*devfn, slot.function.name(), slot.function.config()))
+    }
+
+    /// Reads configuration space.
+    pub fn config_read(&self, bus: u8, devfn: u8, offset: usize, bytes: usize) -> u64 {
+        match self.slots.get(&devfn) {
+            Some(slot) if bus == 0 => slot.function.config().read(offset, bytes),
+            _ => ones(bytes),
+        }
+    }
+
+    /// Writes configuration space.
+    pub fn config_write(&mut self, bus: u8, devfn: u8, offset: usize, bytes: usize, value: u64) {
+        if bus != 0 {
+            return;
+        }
+        if let Some(slot) = self.slots.get_mut(&devfn) {
+            slot.function.config_mut().write(offset, bytes, value);
+            slot.function.config_written(offset, bytes);
+            self.place(devfn);
+        }
+    }
+
+    /// Brings the mappings of a function in line with its windows' registers.
+    fn place(&mut self, devfn: u8) {
+        let Some(slot) = self.slots.get_mut(&devfn) else {
+            return;
+        };
+        for (n, window) in (0_u8..).zip(&mut slot.windows) {
+            let Some(window) = window else { continue };
+            let at = slot.function.config().bar_address(usize::from(n));
+            if at == window.at {
+                continue;
+            }
+            window.at = at;
+            let mut space = change(if window.io { &self.ports } else { &self.memory });
+            match at {
+                Some(address) => {
+                    let region = WINDOWS + u32::from(devfn) * 8 + u32::from(n);
+                    space.move_to(window.id, address);
+                    space.set_backing(window.id, Backing::device(self.number, region));
+                }
+                None => space.set_backing(window.id, Backing::Off),
+            }
+        }
+    }
+
+    fn window(&mut self, region: u32) -> Option<(&mut Slot, u8)> {
+        let which = region.checked_sub(WINDOWS)?;
+        let devfn = u8::try_from(which / 8).ok()?;
+        let bar = u8::try_from(which % 8).ok()?;
+        Some((self.slots.get_mut(&devfn)?, bar))
+    }
+
+    /// What the address register selects: bus, device and function, offset of the double word.
+    fn selected(&self) -> Option<(u8, u8, usize)> {
+        if self.address & 0x8000_0000 == 0 {
+            return None;
+        }
+        let [offset, devfn, bus, _] = self.address.to_le_bytes();
+        Some((bus, devfn, usize::from(offset & 0xfc)))
+    }
+}
+
+impl Device for Bus {
+    fn name(&self) -> &'static str {
+        "pci"
+    }
+
+    fn read(&mut self, region: u32, offset: u64, bytes: usize) -> u64 {
+        if region != 0 {
+            return match self.window(region) {
+                Some((slot, bar)) => slot.function.window_read(bar, offset, bytes),
+                None => ones(bytes),
+            };
+        }
+        match (offset, self.selected()) {
+            (0, _) if bytes == 4 => u64::from(self.address),
+            (4..=7, Some((bus, devfn, register))) => {
+                let at = register + usize::from(low8(offset & 3));
+                self.config_read(bus, devfn, at, bytes)
+            }
+            _ => ones(bytes),
+        }
+    }
+
+    fn write(&mut self, region: u32, offset: u64, bytes: usize, value: u64) {
+        if region != 0 {
+            if let Some((slot, bar)) = self.window(region) {
+                slot.function.window_write(bar, offset, bytes, value);
+            }
+            return;
+        }
+        match (offset, self.selected()) {
+            (0, _) if bytes == 4 => self.address = low32(value) & 0x80ff_fffc,
+            (4..=7, Some((bus, devfn, register))) => {
+                let at = register + usize::from(low8(offset & 3));
+                self.config_write(bus, devfn, at, bytes, value);
+            }
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self) {
+        self.address = 0;
+        let all: Vec<u8> = self.slots.keys().copied().collect();
+        for slot in self.slots.values_mut() {
+            slot.function.config_mut().reset();
+            slot.function.reset();
+        }
+        for devfn in all {
+            self.place(devfn);
+        }
+    }
+
+    fn save(&self) -> Value {
+        let functions = self.slots.iter().map(|(devfn, slot)| {
+            let saved = SavedFunction {
+                name: slot.function.name().to_owned(),
+                config: slot.function.config().save(),
+                state: slot.function.save(),
+            };
+            (*devfn, saved)
+        });
+        save_record(&Saved {
+            address: self.address,
+            functions: functions.collect(),
+        })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), StateError> {
+        let saved: Saved = restore_record(state)?;
+        if !saved.functions.keys().eq(self.slots.keys()) {
+            return Err(StateError("other functions on the bus".to_owned()));
+        }
+        self.address = saved.address & 0x80ff_fffc;
+        for (devfn, from) in saved.functions {
+            let Some(slot) = self.slots.get_mut(&devfn) else {
+                continue;
+            };
+            if from.name != slot.function.name() {
+                return Err(StateError(format!(
+                    "{} where {} is",
+                    from.name,
+                    slot.function.name()
+                )));
+            }
+            slot.function.config_mut().restore(&from.config)?;
+            slot.function.restore(&from.state)?;
+            self.place(devfn);
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<u64> {
+        let all = self.slots.values();
+        all.filter_map(|slot| slot.function.deadline()).min()
+    }
+
+    fn tick(&mut self, now: u64) {
+        for slot in self.slots.values_mut() {
+            if slot.function.deadline().is_some_and(|at| at <= now) {
+                slot.function.tick(now);
+            }
+        }
+    }
+}
+
+/// Which of four wires (0 to 3) pin `pin` (1 for INTA#) of a device drives on a board that rotates by device.
+pub const fn swizzle(device: u8, pin: u8) -> u8 {
+    (device.wrapping_add(pin).wrapping_sub(1)) & 3
+}
+
+/// The command register as a number.
+pub fn command(config: &Config) -> u16 {
+    low16(config.read(COMMAND, 2))
+}
