@@ -75,6 +75,10 @@ const REFUSED: &[&[&str]] = &[
     &["--discard=on", "--discard=off", "x"],
     &["-d", "/dev/no-such-nbd"],
     &["-d", "/dev/null"],
+    &["-c", "/dev/no-such-nbd", "-f", "raw", "a.raw"],
+    &["-v", "-c", "/dev/no-such-nbd", "-f", "raw", "a.raw"],
+    &["-B", "no-such-bitmap", "a.qcow2"],
+    &["-B", "one", "-B", "two", "a.qcow2"],
     &["--selinux-label", "x", "a.raw"],
     &["--fork", "no-such-file"],
 ];

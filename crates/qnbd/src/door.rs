@@ -11,7 +11,6 @@ use crate::listen::Listener;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A client's connection.
-#[expect(dead_code, reason = "nothing serves them yet")]
 pub(crate) enum Connection {
     Unix(UnixStream),
     Tcp(TcpStream),

@@ -1,39 +1,69 @@
 //! What clients are served.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use block_export::{Bitmap, Export, Outcome, Server};
 use qapi::{Error, Result};
+use tokio::sync::watch;
 
 use crate::disk::Disk;
 use crate::door::Connection;
 use crate::settings::Settings;
 
-/// How far a client came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Served {
-    /// It never chose the export.
-    Refused,
-    /// It could send requests.
-    Negotiated,
+/// The one export of this server, for all its clients.
+#[derive(Clone)]
+pub(crate) struct Exported {
+    server: Arc<Server>,
+    stop: Arc<watch::Sender<bool>>,
 }
 
-/// The one export of this server.
-#[derive(Clone)]
-pub(crate) struct Export {}
-
-impl Export {
+impl Exported {
     /// Makes it.
     ///
     /// # Errors
     /// When a bitmap is not there, or credentials are not usable.
-    pub(crate) fn new(_settings: &Settings, _disk: &Disk) -> Result<Self> {
-        // GAP: the server behind the protocol's messages; nothing is served yet.
-        Err(Error::new("serving is not supported yet"))
+    pub(crate) async fn new(settings: &Settings, disk: &Disk) -> Result<Self> {
+        if settings.tls_creds.is_some() {
+            // GAP: no TLS yet; a server that was to be secret must not run without.
+            return Err(Error::new("--tls-creds is not supported yet"));
+        }
+        let writable = !settings.read_only;
+        let mut bitmaps = Vec::new();
+        for name in &settings.bitmaps {
+            bitmaps.push(Bitmap::find(&disk.root, name, writable).await?);
+        }
+        let export = Export {
+            name: settings.export_name.clone().unwrap_or_default(),
+            description: settings.description.clone(),
+            root: Arc::clone(&disk.root),
+            writable,
+            shared: settings.shared != 1,
+            allocation_depth: settings.allocation_depth,
+            bitmaps,
+        };
+        let (stop, stopped) = watch::channel(false);
+        let limit = u64::from(settings.handshake_limit_s);
+        Ok(Self {
+            server: Arc::new(Server {
+                exports: vec![Arc::new(export)],
+                handshake_limit: (limit > 0).then(|| Duration::from_secs(limit)),
+                stop: stopped,
+            }),
+            stop: Arc::new(stop),
+        })
     }
 
     /// Serves one client to its end.
-    pub(crate) async fn serve(&self, _connection: Connection) -> Served {
-        Served::Refused
+    pub(crate) async fn serve(&self, connection: Connection) -> Outcome {
+        match connection {
+            Connection::Unix(stream) => self.server.serve(stream).await,
+            Connection::Tcp(stream) => self.server.serve(stream).await,
+        }
     }
 
     /// Clients are to end as soon as their requests under way are done.
-    pub(crate) fn stop(&self) {}
+    pub(crate) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
 }

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 /// When it cannot be reached, refuses, or breaks the protocol.
 pub(crate) fn run(address: &Address, settings: &Settings) -> Result<()> {
     if settings.tls_creds.is_some() {
-        // GAP: TLS.
+        // GAP: no TLS yet.
         return Err(Error::new("--tls-creds is not supported with --list yet"));
     }
     let stream = address.connect()?;

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream as Pair;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use block_export::Outcome;
 use qapi::{Error, Result, out};
 use reactor::Signal;
 use tokio::sync::Notify;
@@ -16,7 +17,7 @@ use crate::client::Client;
 use crate::daemon::{self, Background, Place};
 use crate::disk::{self, Disk};
 use crate::door::{Connection, Door};
-use crate::export::{Export, Served};
+use crate::export::Exported;
 use crate::kernel::attach::{self, AUTO, Attached};
 use crate::listen::{self, Address};
 use crate::notify::notify;
@@ -92,7 +93,7 @@ async fn serve(settings: Settings, door: Door, background: Option<Background>) -
     }
     let mut door = door.open()?;
     let disk = disk::open(&settings).await?;
-    let export = Export::new(&settings, &disk)?;
+    let export = Exported::new(&settings, &disk).await?;
     let mut clients = Clients::new(export, &settings);
     let mut background = background;
     let attached = match &settings.device {
@@ -188,13 +189,13 @@ enum End {
 
 /// One client less.
 struct Left {
-    served: Served,
+    outcome: Outcome,
     kernel: bool,
 }
 
 /// All clients.
 struct Clients {
-    export: Export,
+    export: Exported,
     tasks: JoinSet<Left>,
     /// 0: any number.
     most: usize,
@@ -202,7 +203,7 @@ struct Clients {
 }
 
 impl Clients {
-    fn new(export: Export, settings: &Settings) -> Self {
+    fn new(export: Exported, settings: &Settings) -> Self {
         Self {
             export,
             tasks: JoinSet::new(),
@@ -214,8 +215,8 @@ impl Clients {
     fn add(&mut self, connection: Connection, kernel: bool) {
         let export = self.export.clone();
         self.tasks.spawn(async move {
-            let served = export.serve(connection).await;
-            Left { served, kernel }
+            let outcome = export.serve(connection).await;
+            Left { outcome, kernel }
         });
     }
 
@@ -264,7 +265,7 @@ impl Clients {
                     if left.kernel {
                         return End::KernelLeft;
                     }
-                    let negotiated = left.served == Served::Negotiated;
+                    let negotiated = left.outcome == Outcome::Negotiated;
                     if negotiated && self.tasks.is_empty() && !self.persistent {
                         return End::Told;
                     }
