@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 mod matrix;
+mod read_only;
 mod writes;

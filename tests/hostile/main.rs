@@ -6,4 +6,5 @@ mod header;
 mod images;
 mod names;
 mod packed;
+mod read_only;
 mod tables;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bytes;
+pub mod foreign;
 pub mod normal;
 pub mod pair;
 pub mod qcow2;

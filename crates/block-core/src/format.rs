@@ -59,6 +59,21 @@ pub trait Format: Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Unpacks the cluster that starts at `cluster_start`, for formats that pack in more ways than one.
+    fn decompress_at(
+        &self,
+        _cluster_start: u64,
+        packed: &[u8],
+        cluster: &mut [u8],
+    ) -> io::Result<()> {
+        self.decompress(packed, cluster)
+    }
+
+    /// Block status says nothing but "data, somewhere" of the whole disk, as QEMU's driver for the format does.
+    fn opaque(&self) -> bool {
+        false
+    }
+
     /// Metadata is written in an order that survives a crash at any point, and the children are flushed.
     fn flush(&self) -> BoxFuture<'_, io::Result<()>>;
 

@@ -1,4 +1,4 @@
-//! Raw deflate streams of clusters (RFC 1951) of the formats that know no other packing.
+//! Raw deflate streams of clusters (RFC 1951) of the formats that know no other packing, and zlib streams (RFC 1950).
 
 use std::cell::RefCell;
 use std::io;
@@ -34,6 +34,18 @@ pub(crate) fn pack(cluster: &[u8], out: &mut Vec<u8>) -> bool {
 /// `EIO` when the stream is damaged or does not fill the cluster.
 pub(crate) fn unpack(packed: &[u8], cluster: &mut [u8]) -> io::Result<()> {
     let unpacked = UNPACKER.with_borrow_mut(|u| u.deflate_decompress(packed, cluster));
+    match unpacked {
+        Ok(len) if len == cluster.len() => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(5)),
+    }
+}
+
+/// Unpacks a cluster from a zlib stream; `packed` may go on behind it.
+///
+/// # Errors
+/// `EIO` when the stream is damaged or does not fill the cluster.
+pub(crate) fn unpack_zlib(packed: &[u8], cluster: &mut [u8]) -> io::Result<()> {
+    let unpacked = UNPACKER.with_borrow_mut(|u| u.zlib_decompress(packed, cluster));
     match unpacked {
         Ok(len) if len == cluster.len() => Ok(()),
         _ => Err(io::Error::from_raw_os_error(5)),

@@ -2,14 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+pub mod bochs;
 mod bytes;
+pub mod cloop;
 mod deflate;
+pub mod dmg;
 mod make;
 pub mod parallels;
 pub mod qcow;
 pub mod qcow2;
 pub mod qed;
 pub mod raw;
+mod read_only;
 mod tables;
 pub mod vdi;
 pub mod vmdk;
@@ -26,4 +30,7 @@ pub const FORMATS: &[&FormatDriver] = &[
     &vmdk::DRIVER,
     &vdi::DRIVER,
     &vpc::DRIVER,
+    &bochs::DRIVER,
+    &cloop::DRIVER,
+    &dmg::DRIVER,
 ];

@@ -321,11 +321,12 @@ impl Session {
         flags: Flags,
         depth: usize,
     ) -> qapi::Result<Arc<Node>> {
-        let common = Common::take(&mut options, flags)?;
+        let mut common = Common::take(&mut options, flags)?;
+        common.check_writable(driver)?;
         let backing = options.remove("backing");
         let image = ImageName::of(&child);
         let strong = naming::strong(&options, naming::of_format(driver.name));
-        let read_write = flags.writable && !common.read_only;
+        let read_write = common.writable;
         let (used, shared) = file_perms(read_write, common.force_share);
         let file = Edge::attach("file", Role::File, child, used, shared)?;
         let gate = self.gate(image.clone(), flags, depth);
@@ -480,6 +481,7 @@ fn warn_guessed(filename: &str) {
 struct Common {
     node_name: Option<String>,
     read_only: bool,
+    auto_read_only: bool,
     force_share: bool,
     cache: CacheMode,
     detect_zeroes: DetectZeroes,
@@ -489,7 +491,7 @@ struct Common {
 impl Common {
     fn take(options: &mut Dict, flags: Flags) -> qapi::Result<Self> {
         let read_only = opts::take_bool(options, "read-only")?.unwrap_or(false);
-        opts::take_bool(options, "auto-read-only")?;
+        let auto_read_only = opts::take_bool(options, "auto-read-only")?.unwrap_or(false);
         let force_share = opts::take_bool(options, "force-share")?.unwrap_or(flags.force_share);
         if force_share && flags.writable && !read_only {
             return Err(Error::new(
@@ -506,11 +508,24 @@ impl Common {
         Ok(Self {
             node_name: opts::take_str(options, "node-name")?,
             read_only,
+            auto_read_only,
             force_share,
             cache: cache(options, flags.cache)?,
             detect_zeroes,
             writable: flags.writable && !read_only,
         })
+    }
+
+    /// A format that cannot be written is opened read-only if that was allowed.
+    fn check_writable(&mut self, driver: &FormatDriver) -> qapi::Result<()> {
+        if !self.writable || driver.create.is_some() {
+            return Ok(());
+        }
+        if !self.auto_read_only {
+            return Err(Error::new("Image is read-only").errno(13));
+        }
+        self.writable = false;
+        Ok(())
     }
 
     fn spec(

@@ -43,6 +43,8 @@ pub struct Mapped {
     ranges: RangeLock,
     /// The cluster unpacked last, with the write count it was read at.
     unpacked: Mutex<Option<Unpacked>>,
+    /// Held while a large cluster is unpacked for a part of it.
+    unpacking: tokio::sync::Mutex<()>,
     /// Counts finished writes, so that an unpacked cluster is not served after one.
     writes: AtomicU64,
 }
@@ -51,7 +53,7 @@ pub struct Mapped {
 struct Unpacked {
     cluster_start: u64,
     writes: u64,
-    bytes: Arc<[u8]>,
+    bytes: Arc<Vec<u8>>,
 }
 
 impl Mapped {
@@ -66,6 +68,7 @@ impl Mapped {
             backing,
             ranges: RangeLock::default(),
             unpacked: Mutex::new(None),
+            unpacking: tokio::sync::Mutex::default(),
             writes: AtomicU64::new(0),
         }
     }

@@ -7,6 +7,9 @@ use std::sync::{Arc, PoisonError};
 use super::{Mapped, Unpacked, bad_answer};
 use crate::{Event, Extent, ExtentKind, Place};
 
+/// Clusters longer than this are unpacked one at a time when only parts of them are wanted.
+const LARGE: usize = 2 << 20;
+
 /// A packed cluster that a read meets.
 struct Packed {
     at: Place,
@@ -102,18 +105,18 @@ impl Mapped {
         if from == 0 && buf.len() == cluster_len {
             return self.unpack(packed, buf).await;
         }
-        let writes = self.writes.load(Ordering::Acquire);
-        let cached = self
-            .unpacked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let bytes = match cached {
-            Some(c) if c.cluster_start == packed.cluster_start && c.writes == writes => c.bytes,
-            _ => {
+        // Many readers of one large cluster would each unpack all of it at once.
+        let _alone = if cluster_len > LARGE {
+            Some(self.unpacking.lock().await)
+        } else {
+            None
+        };
+        let bytes = match self.unpacked_before(packed.cluster_start) {
+            Ok(bytes) => bytes,
+            Err(writes) => {
                 let mut cluster = vec![0; cluster_len];
                 self.unpack(packed, &mut cluster).await?;
-                let bytes: Arc<[u8]> = cluster.into();
+                let bytes = Arc::new(cluster);
                 *self.unpacked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Unpacked {
                     cluster_start: packed.cluster_start,
                     writes,
@@ -127,12 +130,25 @@ impl Mapped {
         Ok(())
     }
 
+    /// The cluster at `cluster_start` if it was unpacked last and nothing was written since; else the count of
+    /// writes that an unpacking now is to carry.
+    fn unpacked_before(&self, cluster_start: u64) -> Result<Arc<Vec<u8>>, u64> {
+        let writes = self.writes.load(Ordering::Acquire);
+        match &*self.unpacked.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(c) if c.cluster_start == cluster_start && c.writes == writes => {
+                Ok(Arc::clone(&c.bytes))
+            }
+            _ => Err(writes),
+        }
+    }
+
     async fn unpack(&self, packed: &Packed, cluster: &mut [u8]) -> io::Result<()> {
         let mut bytes = vec![0; packed.packed_len as usize];
         self.event(Event::ReadCompressed).await;
         self.child(packed.at.slot)?
             .read(packed.at.offset, &mut bytes)
             .await?;
-        self.format.decompress(&bytes, cluster)
+        self.format
+            .decompress_at(packed.cluster_start, &bytes, cluster)
     }
 }

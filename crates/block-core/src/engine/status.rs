@@ -21,15 +21,20 @@ pub(crate) fn shifted_leaf(node: &Arc<Node>, mut offset: u64) -> (Arc<Node>, u64
 impl Mapped {
     /// What this layer says of `offset`, in bounds.
     pub(crate) async fn status(&self, offset: u64, len: u64) -> io::Result<Status> {
-        let extent = self.extent(offset, len).await?;
         let mut status = Status {
-            len: extent.len,
+            len,
             allocated: true,
             data: false,
             zero: false,
             compressed: false,
             at: None,
         };
+        if self.format.opaque() {
+            status.data = true;
+            return Ok(status);
+        }
+        let extent = self.extent(offset, len).await?;
+        status.len = extent.len;
         match extent.kind {
             ExtentKind::Data { at, recurse } => {
                 status.data = true;

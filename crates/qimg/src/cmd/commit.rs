@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use block::jobs::{CommitOptions, Watch, commit, layers};
-use block::{CacheMode, Flags, Node};
+use block::{CacheMode, Flags, Node, find_format};
 use clap::ArgMatches;
 use qapi::Error;
 
@@ -82,6 +82,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
     let top = cli::open(&session, name, format, image_opts, flags).await?;
     let layer = base_layer(&top.node(), name, args.text("base"))?;
+    check_writable(&layer)?;
     // Held a second time, for writing: the chain itself only reads what is above it.
     let base = cli::open(
         &session,
@@ -121,6 +122,18 @@ async fn run(matches: ArgMatches) -> Outcome {
         out::line("Image committed.");
     }
     Ok(0)
+}
+
+/// A format that can only be read cannot take what is committed.
+fn check_writable(layer: &Node) -> qapi::Result<()> {
+    let format = layer.driver();
+    if find_format(format).is_some_and(|driver| driver.create.is_none()) {
+        return Err(Error::new(format!(
+            "Block format '{format}' used by node '{}' does not support reopening files",
+            layer.name()
+        )));
+    }
+    Ok(())
 }
 
 /// The format that the layer above a layer names. A raw disk that was only guessed stays one: it must not become an image

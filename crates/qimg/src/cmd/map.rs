@@ -80,7 +80,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     while let Some(entry) = walk.next().await.map_err(failed)? {
         printer.entry(&entry)?;
     }
-    printer.end();
+    printer.end(start);
     Ok(0)
 }
 
@@ -116,8 +116,15 @@ impl Printer {
         }
     }
 
-    fn end(&self) {
+    /// Ends what began at `start`: where there is nothing, that is said too.
+    fn end(&self, start: u64) {
         if self.output == Output::Json {
+            if self.first {
+                out::text(&format!(
+                    "{{ \"start\": {start}, \"length\": 0, \"depth\": 0, \"present\": false, \"zero\": false, \
+                     \"data\": false, \"compressed\": false}}"
+                ));
+            }
             out::line("]");
         }
     }

@@ -120,6 +120,7 @@ fn read_options(target: &str, text: Option<&str>, size: Option<u64>) -> Result<D
     if !block::is_format(target) {
         return Err(Error::new(format!("Unknown file format '{target}'")).into());
     }
+    block::create_options(target, None)?;
     if target != "raw" && find_format(target).is_none_or(|d| d.measure.is_none()) {
         return Err(Error::new(format!(
             "Block driver '{target}' does not support size measurement"
