@@ -77,6 +77,12 @@ pub trait Format: Send + Sync {
     /// Metadata is written in an order that survives a crash at any point, and the children are flushed.
     fn flush(&self) -> BoxFuture<'_, io::Result<()>>;
 
+    /// Where the area for VM state begins, behind the disk; `None`: there is none. [`Format::map`] and
+    /// [`Format::prepare`] then take what lies behind it, too.
+    fn vm_state_offset(&self) -> Option<u64> {
+        None
+    }
+
     /// Last call before the node goes away: stores what is kept in memory (bitmaps, dirty bits) and flushes.
     fn close(&self) -> BoxFuture<'_, qapi::Result<()>> {
         Box::pin(async {

@@ -224,6 +224,28 @@ impl Root {
             .await
     }
 
+    /// Fills `buf` from `position` in the area for VM state.
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the format has none, else what the layers below say.
+    pub async fn read_vm_state(&self, position: u64, buf: &mut [u8]) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.node().read_vm_state(position, buf).await
+    }
+
+    /// Writes `buf` at `position` in the area for VM state.
+    ///
+    /// # Errors
+    /// As [`Root::read_vm_state`].
+    pub async fn write_vm_state(&self, position: u64, buf: &[u8]) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        self.node().write_vm_state(position, buf).await?;
+        if self.fua(false) {
+            self.node().flush().await?;
+        }
+        Ok(())
+    }
+
     /// Packs one whole cluster (or what is left of the disk) into `out`, for [`Root::store_packed`]: CPU work
     /// only, from any thread. `false`: it does not get smaller, write it plain.
     ///

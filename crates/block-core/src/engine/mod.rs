@@ -8,6 +8,7 @@ mod sieve;
 mod status;
 #[cfg(test)]
 mod tests;
+mod vm_state;
 mod write;
 mod zero;
 

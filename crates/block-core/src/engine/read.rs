@@ -20,14 +20,26 @@ struct Packed {
 
 impl Mapped {
     /// Fills `buf` from `offset`, which is in bounds; bytes past the disk's end are zeroes.
-    pub(crate) async fn read(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
-        let size = self.format.geometry().size;
+    pub(crate) async fn read(&self, offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+        let mut size = self.format.geometry().size;
+        if self.format.vm_state_offset().is_some_and(|at| offset >= at) {
+            size = u64::MAX;
+        }
         let inside = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
         if buf.len() > inside {
             let (kept, beyond) = buf.split_at_mut(inside);
             beyond.fill(0);
             buf = kept;
         }
+        self.read_anywhere(offset, buf).await
+    }
+
+    /// Fills `buf` from `offset`, also behind the disk.
+    pub(super) async fn read_anywhere(
+        &self,
+        mut offset: u64,
+        mut buf: &mut [u8],
+    ) -> io::Result<()> {
         while !buf.is_empty() {
             let extent = self.extent(offset, buf.len() as u64).await?;
             let len = usize::try_from(extent.len).map_err(|_| bad_answer())?;

@@ -141,7 +141,9 @@ impl Mapped {
 
     /// Whether the mapping (and backing block status) says that a range reads as zeroes.
     pub(super) async fn reads_as_zero(&self, mut offset: u64, mut len: u64) -> io::Result<bool> {
-        len = len.min(self.format.geometry().size.saturating_sub(offset));
+        if self.format.vm_state_offset().is_none_or(|at| offset < at) {
+            len = len.min(self.format.geometry().size.saturating_sub(offset));
+        }
         while len > 0 {
             let extent = self.extent(offset, len).await?;
             let zero = match extent.kind {

@@ -70,6 +70,29 @@ impl Node {
         }
     }
 
+    /// Fills `buf` from `position` in the area for VM state of the first format below.
+    pub(crate) async fn read_vm_state(&self, position: u64, buf: &mut [u8]) -> io::Result<()> {
+        match &self.kind {
+            Kind::Format(mapped) => mapped.read_vm_state(position, buf).await,
+            _ => match self.children().first() {
+                Some(child) => Box::pin(child.node().read_vm_state(position, buf)).await,
+                None => Err(engine::unsupported()),
+            },
+        }
+    }
+
+    /// Writes `buf` at `position` in the area for VM state of the first format below.
+    pub(crate) async fn write_vm_state(&self, position: u64, buf: &[u8]) -> io::Result<()> {
+        self.check_writable()?;
+        match &self.kind {
+            Kind::Format(mapped) => mapped.write_vm_state(position, buf).await,
+            _ => match self.children().first() {
+                Some(child) => Box::pin(child.node().write_vm_state(position, buf)).await,
+                None => Err(engine::unsupported()),
+            },
+        }
+    }
+
     /// Unit in which content is taken over from a backing file, in bytes.
     fn copy_unit(&self) -> u64 {
         match &self.kind {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use block_core::Event;
+
 use super::{Meta, Qcow2, errno};
 
 const EIO: i32 = 5;
@@ -29,6 +31,7 @@ impl Qcow2 {
         want: Want,
         what: &str,
     ) -> io::Result<(u64, u64)> {
+        self.file.event(Event::ClusterAlloc).await;
         let from = meta.refcounts.first_free;
         self.allocate_from(meta, from, (count, want), what).await
     }
@@ -175,6 +178,7 @@ impl Qcow2 {
         let bits = self.layout.cluster_bits;
         let cluster = self.layout.cluster_size();
         let per_block = meta.refcounts.per_block();
+        self.file.event(Event::ReftableGrow).await;
         let start = block * per_block;
         let old_len = meta.refcounts.table().len() as u64;
         let (mut blocks, mut table) = (1, 1);
@@ -205,15 +209,27 @@ impl Qcow2 {
         self.move_table(meta, offset, table).await
     }
 
-    /// Writes blocks and table, then switches the header over.
+    /// Writes the refcounts, at a new place if their table is on its way there.
+    pub(super) async fn write_refcounts(&self, meta: &mut Meta) -> io::Result<()> {
+        match meta.moving {
+            Some((offset, clusters)) => self.move_table(meta, offset, clusters).await,
+            None => meta.refcounts.write_out(&self.file).await,
+        }
+    }
+
+    /// Writes blocks and table, then switches the header over. When that fails it has to be done again before
+    /// anything else is written: see [`Meta::moving`].
     async fn move_table(&self, meta: &mut Meta, offset: u64, clusters: u64) -> io::Result<()> {
+        meta.moving = Some((offset, clusters));
         let old = (
-            meta.refcounts.table_offset,
+            meta.header.refcount_table_offset,
             u64::from(meta.header.refcount_table_clusters),
         );
         let bytes = meta.refcounts.table_bytes();
         meta.refcounts.moved_table(offset);
+        self.file.event(Event::RefblockAllocWriteBlocks).await;
         meta.refcounts.write_out(&self.file).await?;
+        self.file.event(Event::RefblockAllocWriteTable).await;
         self.file
             .write(offset, &bytes, block_core::WriteFlags::default())
             .await?;
@@ -221,8 +237,10 @@ impl Qcow2 {
         let mut new = meta.header.clone();
         new.refcount_table_offset = offset;
         new.refcount_table_clusters = u32::try_from(clusters).map_err(|_| errno(EFBIG))?;
+        self.file.event(Event::RefblockAllocSwitchTable).await;
         self.store_header(meta, new).await?;
         self.file.flush().await?;
+        meta.moving = None;
         Self::survey(meta);
         meta.pending_free
             .push((old.0 >> self.layout.cluster_bits, old.1));
@@ -236,6 +254,7 @@ impl Qcow2 {
             // Whoever gets this cluster next does not share it with packed ones.
             meta.packed_end = 0;
         }
+        self.file.event(Event::ClusterFree).await;
         meta.refcounts.subtract(&self.file, first, count).await
     }
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use block_core::{BoxFuture, Empty, Preallocation};
+use block_core::{BoxFuture, Empty, Event, Preallocation};
 use qapi::{Error, Result};
 
 use super::Qcow2;
@@ -101,6 +101,7 @@ impl Front {
 
 async fn compact(image: &Qcow2) -> io::Result<()> {
     let frozen = image.freeze().await?;
+    frozen.file.event(Event::EmptyImagePrepare).await;
     let front = Front::new(&frozen);
     if !front.is_free(&frozen).await? {
         return Ok(());

@@ -95,6 +95,8 @@ pub(crate) struct Meta {
     pending_free: Vec<(u64, u64)>,
     /// Next byte of a cluster that packed clusters share; 0 when there is none.
     packed_end: u64,
+    /// The refcount table is on its way to this offset, of so many clusters: nothing may point to what it counts before.
+    moving: Option<(u64, u64)>,
     /// The disk gets smaller: the space it frees goes back to the file system.
     shrinking: bool,
     /// That a read-only image is corrupt has been said.
@@ -126,6 +128,13 @@ impl Qcow2 {
     /// Whether writes are refused.
     pub(crate) fn read_only(&self) -> bool {
         self.read_only.load(Ordering::Acquire)
+    }
+
+    /// Where the area for VM state begins: behind what the L1 entries of the disk map.
+    pub(crate) fn vm_state_start(&self) -> u64 {
+        let layout = self.layout;
+        let entries = header::l1_entries(self.size(), layout.cluster_bits, layout.extended);
+        entries.saturating_mul(layout.l2_coverage())
     }
 
     /// The child that holds metadata.
@@ -204,6 +213,10 @@ impl Format for Qcow2 {
 
     fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(self.flush_all())
+    }
+
+    fn vm_state_offset(&self) -> Option<u64> {
+        Some(self.vm_state_start())
     }
 
     fn close(&self) -> BoxFuture<'_, qapi::Result<()>> {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
-use block_core::{BackingLink, Edge, OpenRequest, Opened, Role, Slot};
+use block_core::{BackingLink, Edge, Event, OpenRequest, Opened, Role, Slot};
 use qapi::{Dict, Error, Result, opts};
 
 use super::bitmap::directory::Location;
@@ -281,6 +281,7 @@ pub(super) async fn build(
         dirty_slices: BTreeMap::new(),
         pending_free: Vec::new(),
         packed_end: 0,
+        moving: None,
         shrinking: false,
         told_corrupt: false,
         header,
@@ -308,6 +309,7 @@ pub(super) async fn build(
 pub(super) async fn read_refcounts(file: &Edge, header: &Header) -> io::Result<Refcounts> {
     let words =
         usize::try_from(header.refcount_table_clusters).unwrap_or(0) << (header.cluster_bits - 3);
+    file.event(Event::ReftableLoad).await;
     let table = read_words(file, header.refcount_table_offset, words).await?;
     let (bits, order) = (header.cluster_bits, header.refcount_order);
     Ok(Refcounts::new(

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use block_core::{Edge, WriteFlags};
+use block_core::{Edge, Event, WriteFlags};
 
 const EIO: i32 = 5;
 const EFBIG: i32 = 27;
@@ -258,6 +258,8 @@ impl Refcounts {
         while at < first + count {
             let block = at / self.per_block();
             let end = ((block + 1) * self.per_block()).min(first + count);
+            file.event(Event::RefblockAlloc).await;
+            file.event(Event::RefblockLoad).await;
             self.load(file, block).await?;
             let (from, to) = (
                 self.index(at),
@@ -319,6 +321,7 @@ impl Refcounts {
             let entries = &self.table[run * 64..self.table.len().min(run * 64 + 64)];
             let bytes: Vec<u8> = entries.iter().flat_map(|e| e.to_be_bytes()).collect();
             let offset = self.table_offset + run as u64 * 512;
+            file.event(Event::RefblockAllocHookup).await;
             file.write(offset, &bytes, WriteFlags::default()).await?;
         }
         self.dirty_table.clear();
@@ -340,6 +343,12 @@ impl Refcounts {
             for (_, block) in &dirty[at..at + run] {
                 bytes.extend_from_slice(&self.blocks[block].bytes);
             }
+            let event = if self.dirty_table.is_empty() {
+                Event::RefblockUpdatePart
+            } else {
+                Event::RefblockAllocWrite
+            };
+            file.event(event).await;
             file.write(dirty[at].0, &bytes, WriteFlags::default())
                 .await?;
             at += run;

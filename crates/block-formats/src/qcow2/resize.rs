@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use block_core::{Preallocation, ResizeRequest};
+use block_core::{Event, Preallocation, ResizeRequest};
 use qapi::{Error, Result};
 
 use super::alloc::Want;
@@ -92,6 +92,7 @@ impl Qcow2 {
     /// Frees L2 tables that map nothing below `size`.
     async fn drop_tables(&self, meta: &mut Meta, size: u64) -> io::Result<()> {
         let keep = usize::try_from(size.div_ceil(self.layout.l2_coverage())).unwrap_or(usize::MAX);
+        self.file.event(Event::L1ShrinkWriteTable).await;
         for index in keep..meta.l1.len() {
             let entry = std::mem::take(&mut meta.l1[index]);
             let table = entry & OFFSET_MASK;
@@ -106,6 +107,7 @@ impl Qcow2 {
         let end = self
             .layout
             .slice_of(keep as u64 * self.layout.l2_coverage());
+        self.file.event(Event::L1ShrinkFreeL2Clusters).await;
         // What these tables hold is free already: nothing of them needs to be written.
         meta.dirty_slices.retain(|number, _| *number < end);
         self.slices.clear();
@@ -227,14 +229,32 @@ impl Qcow2 {
             .map_err(|e| e.prefix("Failed to resize data file: "))
     }
 
+    /// Makes the L1 table long enough for an offset in the area for VM state, and half as long again.
+    pub(super) async fn reach(&self, meta: &mut Meta, offset: u64) -> io::Result<()> {
+        let needed = self.layout.l1_index(offset).saturating_add(1);
+        if needed <= meta.l1.len() || offset < self.vm_state_start() {
+            return Ok(());
+        }
+        let mut entries = meta.l1.len().max(1);
+        while entries < needed {
+            entries = entries.saturating_mul(3).div_ceil(2);
+        }
+        if entries as u64 > MAX_L1_BYTES / 8 {
+            return Err(errno(EFBIG));
+        }
+        self.grow_l1(meta, entries).await
+    }
+
     /// Puts the L1 table, longer, at a new place.
     async fn grow_l1(&self, meta: &mut Meta, entries: usize) -> io::Result<()> {
         let bits = self.layout.cluster_bits;
         let count = (entries as u64 * 8).div_ceil(self.cluster_size());
+        self.file.event(Event::L1GrowAllocTable).await;
         let (first, _) = self.allocate(meta, count, Want::Whole, "L1 table").await?;
         let mut l1 = meta.l1.clone();
         l1.resize(entries, 0);
-        meta.refcounts.write_out(&self.file).await?;
+        self.write_refcounts(meta).await?;
+        self.file.event(Event::L1GrowWriteTable).await;
         self.file
             .write(
                 first << bits,
@@ -247,6 +267,7 @@ impl Qcow2 {
         let mut new = meta.header.clone();
         new.l1_offset = first << bits;
         new.l1_size = u32::try_from(entries).map_err(|_| errno(EFBIG))?;
+        self.file.event(Event::L1GrowActivateTable).await;
         self.store_header(meta, new).await?;
         self.file.flush().await?;
         meta.l1 = l1;

@@ -19,6 +19,14 @@ pub(super) const HOLES: u8 = 2;
 const EIO: i32 = 5;
 const EPERM: i32 = 1;
 
+/// Metadata that could not be written at the end, as QEMU tells it: for each of its caches.
+fn lost(number: i32) -> Error {
+    let (prog, why) = (qapi::prog_name(), qapi::strerror(number));
+    Error::with_errno("Failed to flush the L2 table cache", number).hint(format!(
+        "{prog}: Failed to flush the refcount block cache: {why}"
+    ))
+}
+
 impl Qcow2 {
     /// Before anything changes: the image may be written, its header says that somebody does, and bitmaps know.
     pub(super) async fn begin_write(
@@ -36,7 +44,7 @@ impl Qcow2 {
         if !self.writing.load(Ordering::Acquire) {
             self.announce(meta).await?;
         }
-        if len == 0 {
+        if len == 0 || offset >= self.size() {
             return Ok(());
         }
         self.record_write(offset, len).await
@@ -148,7 +156,8 @@ impl Qcow2 {
         let failed = |e: io::Error| Error::from_io("Could not close the image", &e);
         self.store_bitmaps().await?;
         let mut meta = self.meta.lock().await;
-        self.settle(&mut meta).await.map_err(failed)
+        let settled = self.settle(&mut meta).await;
+        settled.map_err(|e| e.raw_os_error().map_or_else(|| failed(e), lost))
     }
 
     /// Everything is in the file, and the dirty bit is off.

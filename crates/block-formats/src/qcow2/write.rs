@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use block_core::{Place, Placement, Slot, WriteFlags};
+use block_core::{Event, Place, Placement, Slot, WriteFlags};
 
 use super::alloc::Want;
 use super::layout::{Bitmap, COPIED, Entry, OFFSET_MASK, SUBCLUSTERS, Subcluster};
@@ -48,7 +48,8 @@ impl Qcow2 {
                 self.in_place(slice, offset, len)
             }
         })??;
-        self.bitmaps.mark_dirty(offset, place.len).then_some(place)
+        let disk = offset < self.size();
+        (!disk || self.bitmaps.mark_dirty(offset, place.len)).then_some(place)
     }
 
     /// As much as can be overwritten where it is.
@@ -125,6 +126,7 @@ impl Qcow2 {
         if self.is_full(meta) {
             self.write_out_locked(meta).await?;
         }
+        self.reach(meta, offset).await?;
         let slice = self.writable_slice(meta, offset).await?;
         let index = self.layout.entry_in_slice(offset);
         if self.layout.is_malformed(slice.get(self.layout, index).0) {
@@ -340,6 +342,7 @@ impl Qcow2 {
         }
         // The table first, so that packed clusters lie together behind it.
         self.writable_slice(meta, guest).await?;
+        self.file.event(Event::ClusterAllocBytes).await;
         let len = u64::from(len);
         let open = meta.packed_end;
         let room = open.next_multiple_of(cluster) - open;
@@ -378,6 +381,7 @@ impl Qcow2 {
         let index = self.layout.entry_in_slice(guest);
         let (old, _) = slice.get(self.layout, index);
         self.let_go(meta, old, None);
+        self.file.event(Event::L2UpdateCompressed).await;
         let word = self.layout.encode_packed(at.offset, u64::from(len));
         slice.set(self.layout, index, word, Bitmap::default());
         Self::changed(meta, slice);
@@ -415,6 +419,7 @@ impl Qcow2 {
         }
         let host = table + layout.slice_start(number);
         let mut bytes = vec![0; usize::try_from(layout.slice_bytes).unwrap_or(0)];
+        self.file.event(Event::L2Load).await;
         self.file.read(host, &mut bytes).await?;
         let mut slice = Slice::decode(number, host, &bytes);
         slice.suspicious = !self.read_only() && self.is_suspicious(meta, &slice);
@@ -450,13 +455,14 @@ impl Qcow2 {
         let index = layout.l1_index(guest);
         let entry = meta.l1.get(index).copied().ok_or_else(|| errno(EIO))?;
         if entry & COPIED == 0 || Self::l2_table(entry) == 0 {
-            self.own_table(meta, index).await?;
+            self.own_table(meta, index, layout.slice_of(guest)).await?;
         }
         self.slice(meta, layout.slice_of(guest)).await
     }
 
-    /// Gives an L1 entry a table of its own: a new one, or a copy of one that snapshots share.
-    async fn own_table(&self, meta: &mut Meta, index: usize) -> io::Result<()> {
+    /// Gives an L1 entry a table of its own: a new one, or a copy of one that snapshots share. `wanted`: the slice
+    /// that is looked at next.
+    async fn own_table(&self, meta: &mut Meta, index: usize, wanted: u64) -> io::Result<()> {
         let (layout, bits) = (self.layout, self.layout.cluster_bits);
         let old = Self::l2_table(meta.l1[index]);
         let slices = layout.cluster_size() / layout.slice_bytes;
@@ -479,10 +485,13 @@ impl Qcow2 {
         }
         let (cluster, _) = self.allocate(meta, 1, Want::Whole, "L2 table").await?;
         let host = cluster << bits;
-        if let Err(error) = self.fill_table(host, old).await {
-            self.free_now(meta, cluster, 1).await?;
-            return Err(error);
-        }
+        let bytes = match self.fill_table(host, old).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.free_now(meta, cluster, 1).await?;
+                return Err(error);
+            }
+        };
         if old != 0 {
             Self::free_later(meta, old >> bits, 1);
             meta.occupied.remove_l2(old >> bits);
@@ -490,9 +499,12 @@ impl Qcow2 {
         meta.occupied.add_l2(cluster);
         meta.l1[index] = host | COPIED;
         meta.dirty_l1.insert(index);
-        for number in first..first + slices {
-            if self.slices.get(number).is_some() {
-                let slice = self.load(meta, number).await?;
+        let parts = bytes.chunks_exact(usize::try_from(layout.slice_bytes).unwrap_or(1));
+        for (number, part) in (first..first + slices).zip(parts) {
+            if number == wanted || self.slices.get(number).is_some() {
+                let at = host + layout.slice_start(number);
+                let mut slice = Slice::decode(number, at, part);
+                slice.suspicious = self.is_suspicious(meta, &slice);
                 self.slices.put(Arc::new(slice));
             }
         }
@@ -500,12 +512,16 @@ impl Qcow2 {
     }
 
     /// The whole of a new table: zeroes, or what the old one has.
-    async fn fill_table(&self, host: u64, old: u64) -> io::Result<()> {
+    async fn fill_table(&self, host: u64, old: u64) -> io::Result<Vec<u8>> {
         let len = usize::try_from(self.cluster_size()).unwrap_or(0);
         let mut bytes = vec![0; len];
         if old != 0 {
+            self.file.event(Event::L2AllocCowRead).await;
             self.file.read(old, &mut bytes).await?;
         }
-        self.file.write(host, &bytes, WriteFlags::default()).await
+        self.file.event(Event::L2AllocWrite).await;
+        let flags = WriteFlags::default();
+        self.file.write(host, &bytes, flags).await?;
+        Ok(bytes)
     }
 }

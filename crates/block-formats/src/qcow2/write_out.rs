@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use block_core::WriteFlags;
+use block_core::{Event, WriteFlags};
 
 use super::header::incompatible;
 use super::refcount::contiguous;
@@ -25,6 +25,7 @@ impl Qcow2 {
         !meta.dirty_slices.is_empty()
             || !meta.dirty_l1.is_empty()
             || !meta.pending_free.is_empty()
+            || meta.moving.is_some()
             || meta.refcounts.is_dirty()
     }
 
@@ -45,7 +46,7 @@ impl Qcow2 {
 
     /// One round: refcounts, mappings, frees. The frees dirty refcounts again.
     pub(super) async fn write_out_locked(&self, meta: &mut Meta) -> io::Result<()> {
-        meta.refcounts.write_out(&self.file).await?;
+        self.write_refcounts(meta).await?;
         self.write_mapping(meta).await
     }
 
@@ -82,6 +83,7 @@ impl Qcow2 {
             for slice in &slices[at..at + run] {
                 slice.encode(&mut bytes);
             }
+            self.file.event(Event::L2Update).await;
             self.file
                 .write(places[at].0, &bytes, WriteFlags::default())
                 .await?;
@@ -99,6 +101,7 @@ impl Qcow2 {
             let entries = &meta.l1[sector * 64..meta.l1.len().min(sector * 64 + 64)];
             let bytes = words(entries);
             let offset = meta.header.l1_offset + sector as u64 * 512;
+            self.file.event(Event::L1Update).await;
             self.file
                 .write(offset, &bytes, WriteFlags::default())
                 .await?;
@@ -151,6 +154,7 @@ impl Qcow2 {
         if self.layout.data_file {
             self.data.flush().await?;
         }
+        self.file.event(Event::FlushToDisk).await;
         self.file.flush().await
     }
 }

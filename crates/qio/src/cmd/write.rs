@@ -164,8 +164,7 @@ async fn write(call: &Call<'_>) -> Result<(), Failed> {
         };
         root.write_zeroes(offset, len, flags).await
     } else if call.has("b") {
-        // GAP: the area for VM state.
-        Err(io::Error::from_raw_os_error(95))
+        root.write_vm_state(offset, &buf).await
     } else if call.has("c") {
         root.write_compressed(offset, &buf).await
     } else {

@@ -6,6 +6,7 @@ mod config;
 mod rules;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
@@ -80,6 +81,8 @@ struct Blkdebug {
     state: Mutex<State>,
     /// A request was held back.
     changed: Notify,
+    /// Something was written, or was to be, since the last flush: others pass without being looked at.
+    unflushed: AtomicBool,
 }
 
 /// Sizes as they were asked for, before they are checked.
@@ -200,6 +203,7 @@ async fn open(request: FilterOpen<'_>) -> qapi::Result<Box<dyn Filter>> {
             suspended: Vec::new(),
         }),
         changed: Notify::new(),
+        unflushed: AtomicBool::new(false),
     };
     node.raise(Event::None).await;
     Ok(Box::new(node))
@@ -347,6 +351,7 @@ impl Filter for Blkdebug {
         flags: WriteFlags,
     ) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
+            self.unflushed.store(true, Ordering::Release);
             self.check(IoType::Write, offset, buf.len() as u64).await?;
             self.image.write(offset, buf, flags).await
         })
@@ -366,6 +371,7 @@ impl Filter for Blkdebug {
             if len < u64::from(unit) {
                 return Err(unsupported());
             }
+            self.unflushed.store(true, Ordering::Release);
             self.check(IoType::WriteZeroes, offset, len).await?;
             self.image.write_zeroes(offset, len, flags).await
         })
@@ -376,6 +382,7 @@ impl Filter for Blkdebug {
             if len < u64::from(self.limits.request_alignment) {
                 return Err(unsupported());
             }
+            self.unflushed.store(true, Ordering::Release);
             self.check(IoType::Discard, offset, len).await?;
             self.image.discard(offset, len).await
         })
@@ -383,8 +390,12 @@ impl Filter for Blkdebug {
 
     fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
         Box::pin(async move {
-            self.check(IoType::Flush, 0, 0).await?;
-            self.image.flush().await
+            if self.unflushed.load(Ordering::Acquire) {
+                self.check(IoType::Flush, 0, 0).await?;
+            }
+            self.image.flush().await?;
+            self.unflushed.store(false, Ordering::Release);
+            Ok(())
         })
     }
 
