@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod filters;
 mod generated;
 mod harness;
 mod help;

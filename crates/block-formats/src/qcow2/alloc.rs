@@ -11,6 +11,15 @@ const EFBIG: i32 = 27;
 /// Host offsets stay below this, for L2 entries and for `off_t`.
 const MAX_HOST: u64 = 1 << 56;
 
+/// A refcount table that goes to another place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moving {
+    offset: u64,
+    clusters: u32,
+    /// Where it was: offset in bytes, length in clusters.
+    old: (u64, u64),
+}
+
 /// How large a run has to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
@@ -206,25 +215,30 @@ impl Qcow2 {
             .add(&self.file, start, blocks + table)
             .await?;
         let offset = (start + blocks) << bits;
-        self.move_table(meta, offset, table).await
+        let moving = Moving {
+            offset,
+            clusters: u32::try_from(table).map_err(|_| errno(EFBIG))?,
+            old: (
+                meta.header.refcount_table_offset,
+                u64::from(meta.header.refcount_table_clusters),
+            ),
+        };
+        self.move_table(meta, moving).await
     }
 
     /// Writes the refcounts, at a new place if their table is on its way there.
     pub(super) async fn write_refcounts(&self, meta: &mut Meta) -> io::Result<()> {
         match meta.moving {
-            Some((offset, clusters)) => self.move_table(meta, offset, clusters).await,
+            Some(moving) => self.move_table(meta, moving).await,
             None => meta.refcounts.write_out(&self.file).await,
         }
     }
 
     /// Writes blocks and table, then switches the header over. When that fails it has to be done again before
     /// anything else is written: see [`Meta::moving`].
-    async fn move_table(&self, meta: &mut Meta, offset: u64, clusters: u64) -> io::Result<()> {
-        meta.moving = Some((offset, clusters));
-        let old = (
-            meta.header.refcount_table_offset,
-            u64::from(meta.header.refcount_table_clusters),
-        );
+    async fn move_table(&self, meta: &mut Meta, moving: Moving) -> io::Result<()> {
+        meta.moving = Some(moving);
+        let offset = moving.offset;
         let bytes = meta.refcounts.table_bytes();
         meta.refcounts.moved_table(offset);
         self.file.event(Event::RefblockAllocWriteBlocks).await;
@@ -236,14 +250,14 @@ impl Qcow2 {
         self.file.flush().await?;
         let mut new = meta.header.clone();
         new.refcount_table_offset = offset;
-        new.refcount_table_clusters = u32::try_from(clusters).map_err(|_| errno(EFBIG))?;
+        new.refcount_table_clusters = moving.clusters;
         self.file.event(Event::RefblockAllocSwitchTable).await;
         self.store_header(meta, new).await?;
         self.file.flush().await?;
         meta.moving = None;
         Self::survey(meta);
-        meta.pending_free
-            .push((old.0 >> self.layout.cluster_bits, old.1));
+        let (old, count) = moving.old;
+        Self::free_later(meta, old >> self.layout.cluster_bits, count);
         Ok(())
     }
 

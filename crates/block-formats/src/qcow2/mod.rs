@@ -95,8 +95,8 @@ pub(crate) struct Meta {
     pending_free: Vec<(u64, u64)>,
     /// Next byte of a cluster that packed clusters share; 0 when there is none.
     packed_end: u64,
-    /// The refcount table is on its way to this offset, of so many clusters: nothing may point to what it counts before.
-    moving: Option<(u64, u64)>,
+    /// The refcount table is on its way: nothing may point to what it counts before it is there.
+    moving: Option<alloc::Moving>,
     /// The disk gets smaller: the space it frees goes back to the file system.
     shrinking: bool,
     /// That a read-only image is corrupt has been said.

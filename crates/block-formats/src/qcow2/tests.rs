@@ -2,6 +2,7 @@
 
 mod audit;
 mod image;
+mod moved;
 
 use block_core::{Preallocation, Root, WriteFlags, ZeroFlags};
 use proptest::prelude::*;

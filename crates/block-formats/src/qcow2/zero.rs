@@ -96,6 +96,7 @@ impl Qcow2 {
             }
             let slice = self.writable_slice(meta, at).await?;
             let slice_end = layout.slice_guest(slice.number + 1).min(end);
+            let mut changed = false;
             while at < slice_end {
                 let next = (layout.start_of_cluster(at) + layout.cluster_size()).min(slice_end);
                 // The last cluster counts as whole when the disk ends in it.
@@ -107,10 +108,19 @@ impl Qcow2 {
                 } else {
                     next
                 };
-                self.change_one(meta, &slice, at, to, goal).await?;
+                let index = layout.entry_in_slice(at);
+                let before = slice.get(layout, index);
+                let done = self.change_one(meta, &slice, at, to, goal).await;
+                changed |= slice.get(layout, index) != before;
+                if done.is_err() && changed {
+                    Self::changed(meta, Arc::clone(&slice));
+                }
+                done?;
                 at = next;
             }
-            Self::changed(meta, slice);
+            if changed {
+                Self::changed(meta, slice);
+            }
         }
         Ok(())
     }
