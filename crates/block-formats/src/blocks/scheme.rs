@@ -95,7 +95,7 @@ pub(crate) trait Scheme: Send + Sync + 'static {
 
 /// Consistency check of one format.
 pub(crate) trait Checker: Send + Sync {
-    /// As [`Check::check`].
+    /// As `block_core::Check::check`.
     fn check<'a>(
         &'a self,
         core: &'a Core,
@@ -105,9 +105,9 @@ pub(crate) trait Checker: Send + Sync {
 
 /// Packed blocks of one format.
 pub(crate) trait Packer: Send + Sync {
-    /// As [`Compress::pack`].
+    /// As `block_core::Compress::pack`.
     fn pack(&self, block: &[u8], out: &mut Vec<u8>) -> io::Result<bool>;
-    /// As [`Format::decompress`].
+    /// As `block_core::Format::decompress`.
     fn unpack(&self, packed: &[u8], block: &mut [u8]) -> io::Result<()>;
     /// The entry of a packed block.
     fn packed_raw(&self, host: u64, len: u32) -> u64;
@@ -115,9 +115,9 @@ pub(crate) trait Packer: Send + Sync {
 
 /// Changes of a header.
 pub(crate) trait HeaderChange: Send + Sync {
-    /// As [`Resize::resize`]; the tables are large enough for `size`.
+    /// As `block_core::Resize::resize`; the tables are large enough for `size`.
     fn resize<'a>(&'a self, core: &'a Core, size: u64) -> BoxFuture<'a, qapi::Result<()>>;
-    /// As [`ChangeBacking::set_backing`].
+    /// As `block_core::ChangeBacking::set_backing`.
     fn set_backing<'a>(
         &'a self,
         core: &'a Core,
