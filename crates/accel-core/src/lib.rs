@@ -29,7 +29,26 @@ pub trait CpuBus {
     fn acknowledge(&mut self) -> Option<u8>;
     /// Whether [`Vcpu::run`] should return [`Exit::Kicked`] before it enters the guest again.
     fn must_leave(&mut self) -> bool;
+    /// Reads a model-specific register of the machine's: [`MSR_APIC_BASE`], [`MSR_TSC_DEADLINE`] and those of x2APIC
+    /// ([`MSR_X2APIC`]). `None` is a general protection fault.
+    fn msr_read(&mut self, index: u32) -> Option<u64>;
+    /// Writes such a register; false is a general protection fault. The TSC deadline crosses in nanoseconds of
+    /// [`CpuBus::time`], zero for none: the processor knows how its counter runs.
+    fn msr_write(&mut self, index: u32, value: u64) -> bool;
+    /// CR8: bits 4 to 7 of the task priority.
+    fn task_priority(&mut self) -> u8;
+    /// Sets CR8.
+    fn set_task_priority(&mut self, priority: u8);
+    /// Guest time in nanoseconds; it stands still while the machine is stopped. What a time-stamp counter counts.
+    fn time(&mut self) -> u64;
 }
+
+/// Where the interrupt controller is, and whether it is on.
+pub const MSR_APIC_BASE: u32 = 0x1b;
+/// When the timer fires in TSC-deadline mode.
+pub const MSR_TSC_DEADLINE: u32 = 0x6e0;
+/// The registers of an x2APIC.
+pub const MSR_X2APIC: std::ops::RangeInclusive<u32> = 0x800..=0x83f;
 
 /// Why a processor stopped running.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +83,33 @@ pub trait Vcpu: Send {
     /// # Errors
     /// The accelerator refuses the values.
     fn set_registers(&mut self, registers: &Registers) -> io::Result<()>;
-    /// Back to the state after power-on, beyond what [`Registers`] holds.
+    /// Back to the state after power-on, all of it.
     ///
     /// # Errors
     /// The accelerator refuses.
     fn reset(&mut self) -> io::Result<()>;
+    /// INIT: as reset, but caches, FPU, SSE and most model-specific registers stay (Intel SDM volume 3, table 10-1).
+    ///
+    /// # Errors
+    /// The accelerator refuses.
+    fn init(&mut self) -> io::Result<()>;
+    /// Start-up message: real mode at `vector` * 4096, after INIT.
+    ///
+    /// # Errors
+    /// The accelerator refuses.
+    fn start_up(&mut self, vector: u8) -> io::Result<()> {
+        let mut registers = self.registers()?;
+        registers.segments[CS].selector = u16::from(vector) << 8;
+        registers.segments[CS].base = u64::from(vector) << 12;
+        registers.rip = 0;
+        self.set_registers(&registers)
+    }
+    /// A non-maskable interrupt, taken when the guest can.
+    fn nmi(&mut self);
+    /// A system management interrupt; a processor without that mode drops it.
+    fn smi(&mut self) {}
+    /// Whether address bit 20 is let through. An accelerator that cannot mask it goes on with it let through.
+    fn set_a20(&mut self, _on: bool) {}
     /// How others kick it. To be called on the thread that will run the processor.
     fn kicker(&self) -> Arc<dyn Kick>;
 }

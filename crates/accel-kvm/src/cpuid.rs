@@ -30,3 +30,16 @@ pub(crate) fn adapted(offer: &CpuId) -> CpuId {
     }
     cpuid
 }
+
+/// The same for processor `index`, which says its APIC id in leaves 1, 0xb and 0x1f.
+pub(crate) fn of_processor(all: &CpuId, index: u8) -> CpuId {
+    let mut cpuid = all.clone();
+    for entry in cpuid.as_mut_slice() {
+        match entry.function {
+            1 => entry.ebx = entry.ebx & 0x00ff_ffff | u32::from(index) << 24,
+            0xb | 0x1f => entry.edx = u32::from(index),
+            _ => {}
+        }
+    }
+    cpuid
+}

@@ -61,8 +61,9 @@ impl Accel for KvmAccel {
 
     fn processor(&self, index: u8) -> io::Result<Box<dyn Vcpu>> {
         let vcpu = self.vm.create_vcpu(u64::from(index)).map_err(raw::error)?;
-        vcpu.set_cpuid2(&self.cpuid).map_err(raw::error)?;
-        Ok(Box::new(vcpu::KvmVcpu::new(vcpu)?))
+        vcpu.set_cpuid2(&cpuid::of_processor(&self.cpuid, index))
+            .map_err(raw::error)?;
+        Ok(Box::new(vcpu::KvmVcpu::new(vcpu, index)?))
     }
 
     fn map(&self, slots: &[Slot]) -> io::Result<()> {

@@ -35,6 +35,19 @@ impl CpuBus for Recorder {
     fn must_leave(&mut self) -> bool {
         self.leave
     }
+    fn msr_read(&mut self, _index: u32) -> Option<u64> {
+        None
+    }
+    fn msr_write(&mut self, _index: u32, _value: u64) -> bool {
+        false
+    }
+    fn task_priority(&mut self) -> u8 {
+        0
+    }
+    fn set_task_priority(&mut self, _priority: u8) {}
+    fn time(&mut self) -> u64 {
+        0
+    }
 }
 
 /// A machine with `code` at 0x1000 in 64 KiB of RAM, about to run it in real mode.

@@ -9,23 +9,32 @@ use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use crate::{convert, raw};
 
-/// APIC base after power-on: default address, enabled, boot processor.
-const APIC_BASE: u64 = 0xfee0_0900;
+/// APIC base after power-on: default address, enabled.
+const APIC_BASE: u64 = 0xfee0_0800;
+/// The bit in it that the first processor has.
+const BOOT_PROCESSOR: u64 = 0x100;
 
 pub(crate) struct KvmVcpu {
     vcpu: VcpuFd,
+    apic_base: u64,
     first_general: kvm_regs,
     first_system: kvm_sregs,
 }
 
 impl KvmVcpu {
-    pub(crate) fn new(vcpu: VcpuFd) -> io::Result<Self> {
+    pub(crate) fn new(vcpu: VcpuFd, index: u8) -> io::Result<Self> {
+        let apic_base = if index == 0 {
+            APIC_BASE | BOOT_PROCESSOR
+        } else {
+            APIC_BASE
+        };
         raw::install()?;
         let first_general = vcpu.get_regs().map_err(raw::error)?;
         let first_system = vcpu.get_sregs().map_err(raw::error)?;
-        vcpu_apic_base(&vcpu, first_system)?;
+        set_apic_base(&vcpu, first_system, apic_base)?;
         Ok(Self {
             vcpu,
+            apic_base,
             first_general,
             first_system,
         })
@@ -49,6 +58,17 @@ impl KvmVcpu {
 
     /// One entry into the guest; `None` to go on.
     fn enter(&mut self, bus: &mut dyn CpuBus) -> Option<Exit> {
+        let priority = bus.task_priority();
+        self.vcpu.get_kvm_run().cr8 = u64::from(priority);
+        let exit = self.exit(bus);
+        let after = self.vcpu.get_kvm_run().cr8.to_le_bytes()[0] & 15;
+        if after != priority {
+            bus.set_task_priority(after);
+        }
+        exit
+    }
+
+    fn exit(&mut self, bus: &mut dyn CpuBus) -> Option<Exit> {
         match self.vcpu.run() {
             Ok(VcpuExit::IoIn(..)) => {
                 let (port, unit, data) = raw::port_transfer(&mut self.vcpu);
@@ -94,8 +114,8 @@ impl KvmVcpu {
     }
 }
 
-fn vcpu_apic_base(vcpu: &VcpuFd, mut system: kvm_sregs) -> io::Result<()> {
-    system.apic_base = APIC_BASE;
+fn set_apic_base(vcpu: &VcpuFd, mut system: kvm_sregs, base: u64) -> io::Result<()> {
+    system.apic_base = base;
     vcpu.set_sregs(&system).map_err(raw::error)
 }
 
@@ -140,11 +160,20 @@ impl Vcpu for KvmVcpu {
     }
 
     fn reset(&mut self) -> io::Result<()> {
-        vcpu_apic_base(&self.vcpu, self.first_system)?;
+        set_apic_base(&self.vcpu, self.first_system, self.apic_base)?;
         self.vcpu
             .set_regs(&self.first_general)
             .map_err(raw::error)?;
         self.set_registers(&Registers::power_on())
+    }
+
+    fn init(&mut self) -> io::Result<()> {
+        self.reset()
+    }
+
+    fn nmi(&mut self) {
+        // Refused only by a kernel without the call; the guest then misses an NMI, nothing else.
+        let _ = self.vcpu.nmi();
     }
 
     fn kicker(&self) -> Arc<dyn Kick> {

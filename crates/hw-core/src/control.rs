@@ -9,8 +9,12 @@ pub enum Request {
     Reset,
     /// Power off.
     Shutdown,
+    /// Sleep to RAM (ACPI S3) until something wakes the machine.
+    Suspend,
+    /// The guest says it crashed; true when it goes on to save a dump of itself.
+    Panicked(bool),
     /// End the program with this code (test devices).
-    Exit(u8),
+    Exit(i32),
 }
 
 /// Where devices put a [`Request`]; copies share it. The first wish stands until it is taken.

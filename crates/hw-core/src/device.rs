@@ -1,5 +1,7 @@
 //! The contract of a device.
 
+use std::any::Any;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,11 +10,24 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateError(pub String);
 
+/// What the host's side tells all devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostEvent {
+    /// Someone pressed the power button.
+    PowerButton,
+    /// A key by its number in scan code set 1 (0xe0 prefix as 0x80), pressed or let go.
+    Key(u8, bool),
+    /// The mouse moved: right, down, wheel towards the user.
+    MouseMove(i32, i32, i32),
+    /// Mouse buttons held: bit 0 left, 1 right, 2 middle.
+    MouseButtons(u8),
+}
+
 /// A device: registers in numbered regions, reset, saved state, perhaps a timer.
 ///
 /// All calls come under the machine lock, so a device may be plain data. The guest chooses offset, size and value
 /// of each access: whatever they are, a device answers as the hardware would and never panics.
-pub trait Device: Send {
+pub trait Device: Send + Any {
     /// The device's name, as messages and saved state have it.
     fn name(&self) -> &'static str;
 
@@ -21,6 +36,11 @@ pub trait Device: Send {
 
     /// Writes `bytes` (1, 2, 4 or 8) at `offset` of one of the device's regions.
     fn write(&mut self, region: u32, offset: u64, bytes: usize, value: u64);
+
+    /// The widest access a region takes; wider ones come as several, lowest address first.
+    fn widest(&self, _region: u32) -> usize {
+        8
+    }
 
     /// Back to the state after power-on. Lines the device drives go back too.
     fn reset(&mut self);
@@ -41,6 +61,9 @@ pub trait Device: Send {
 
     /// Time has come to `now`, which is at or after the deadline.
     fn tick(&mut self, _now: u64) {}
+
+    /// Something happened on the host's side; what does not concern the device is ignored.
+    fn host_event(&mut self, _event: HostEvent) {}
 
     /// Bytes from the character backend; gives how many were taken.
     fn receive(&mut self, _bytes: &[u8]) -> usize {

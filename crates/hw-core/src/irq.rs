@@ -2,13 +2,22 @@
 //! controllers after the device returns.
 //!
 //! Several devices may drive one wire: it is high while anyone holds it high. Changes are kept in order, so a pulse
-//! within one access is not lost.
+//! within one access is not lost. A message-signalled interrupt is such a change too.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Changes kept at most; a machine takes them after each access, so only a broken one comes near.
 const MOST_CHANGES: usize = 4096;
+
+/// What reaches the interrupt controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// A wire went to a level.
+    Wire(usize, bool),
+    /// A device wrote a message: address and data.
+    Message(u64, u32),
+}
 
 /// All wires of a machine; copies name the same wires.
 #[derive(Debug, Clone)]
@@ -26,7 +35,7 @@ struct Inner {
 struct Wires {
     /// How many drivers hold each wire high.
     high: Vec<u32>,
-    changes: Vec<(usize, bool)>,
+    changes: Vec<Signal>,
 }
 
 impl Lines {
@@ -59,10 +68,24 @@ impl Lines {
     }
 
     /// Takes the changes since the last call, oldest first.
-    pub fn take(&self) -> Vec<(usize, bool)> {
+    pub fn take(&self) -> Vec<Signal> {
         self.inner.changed.store(false, Ordering::Release);
         let mut wires = self.wires();
         std::mem::take(&mut wires.changes)
+    }
+
+    /// Sends a message-signalled interrupt.
+    pub fn message(&self, address: u64, data: u32) {
+        let mut wires = self.wires();
+        if wires.changes.len() < MOST_CHANGES {
+            wires.changes.push(Signal::Message(address, data));
+            self.inner.changed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether anyone holds a wire high.
+    pub fn level(&self, index: usize) -> bool {
+        self.wires().high.get(index).is_some_and(|high| *high > 0)
     }
 
     fn wires(&self) -> std::sync::MutexGuard<'_, Wires> {
@@ -85,7 +108,7 @@ impl Lines {
         };
         let after = *high > 0;
         if before != after && wires.changes.len() < MOST_CHANGES {
-            wires.changes.push((index, after));
+            wires.changes.push(Signal::Wire(index, after));
             self.inner.changed.store(true, Ordering::Release);
         }
     }
@@ -137,9 +160,9 @@ mod tests {
         a.set(true);
         b.set(true);
         a.set(false);
-        assert_eq!(lines.take(), vec![(2, true)]);
+        assert_eq!(lines.take(), vec![Signal::Wire(2, true)]);
         b.set(false);
-        assert_eq!(lines.take(), vec![(2, false)]);
+        assert_eq!(lines.take(), vec![Signal::Wire(2, false)]);
         assert!(!lines.changed());
     }
 
@@ -147,7 +170,10 @@ mod tests {
     fn a_pulse_is_not_lost() {
         let lines = Lines::new(1);
         lines.line(0).pulse();
-        assert_eq!(lines.take(), vec![(0, true), (0, false)]);
+        assert_eq!(
+            lines.take(),
+            vec![Signal::Wire(0, true), Signal::Wire(0, false)]
+        );
     }
 
     #[test]
@@ -156,7 +182,10 @@ mod tests {
         let mut line = lines.line(0);
         line.set(true);
         drop(line);
-        assert_eq!(lines.take(), vec![(0, true), (0, false)]);
+        assert_eq!(
+            lines.take(),
+            vec![Signal::Wire(0, true), Signal::Wire(0, false)]
+        );
         lines.line(9).set(true);
         assert!(lines.take().is_empty());
     }

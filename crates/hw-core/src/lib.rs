@@ -15,6 +15,6 @@ pub mod pci;
 
 pub use clock::Clock;
 pub use control::{Control, Request};
-pub use device::{Device, StateError};
-pub use irq::{Line, Lines};
+pub use device::{Device, HostEvent, StateError};
+pub use irq::{Line, Lines, Signal};
 pub use memory::{AddressSpace, Backing, Dma, MappingId, Shared};

@@ -8,6 +8,7 @@
 //!   flat         |RAM |--ROM--|  RAM  |
 //! ```
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use guest_mem::Ram;
@@ -220,6 +221,8 @@ pub fn change(space: &Shared) -> RwLockWriteGuard<'_, AddressSpace> {
 #[derive(Debug, Clone)]
 pub struct Dma {
     space: Shared,
+    /// Bus mastering; a device whose gate is closed reaches nothing.
+    gate: Option<Arc<AtomicBool>>,
 }
 
 /// A transfer met an address that is no memory.
@@ -231,6 +234,15 @@ impl Dma {
     pub fn new(space: &Shared) -> Self {
         Self {
             space: Arc::clone(space),
+            gate: None,
+        }
+    }
+
+    /// A view that reaches memory only while `gate` is open.
+    pub fn gated(space: &Shared, gate: Arc<AtomicBool>) -> Self {
+        Self {
+            space: Arc::clone(space),
+            gate: Some(gate),
         }
     }
 
@@ -281,6 +293,11 @@ impl Dma {
         total: usize,
         mut part: impl FnMut(&Backing, usize, usize) -> Result<(), DmaError>,
     ) -> Result<(), DmaError> {
+        if let Some(gate) = &self.gate
+            && !gate.load(Ordering::Acquire)
+        {
+            return Err(DmaError);
+        }
         let space = look(&self.space);
         let mut done = 0;
         while done < total {

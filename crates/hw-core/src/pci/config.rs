@@ -2,13 +2,18 @@
 //!
 //! Each byte has a mask of the bits the guest may write and one of the bits that a written one clears.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::StateError;
 use crate::bits::{low8, ones};
+use crate::memory::{Dma, Shared};
 
 /// Offset of the command register: bit 0 I/O windows, 1 memory windows, 2 bus master, 10 no INTx.
 pub const COMMAND: usize = 0x04;
 const STATUS: usize = 0x06;
 const BARS: usize = 0x10;
+const ROM: usize = 0x30;
 const SIZE: usize = 256;
 
 /// Who a function says it is.
@@ -57,13 +62,15 @@ impl Bar {
 }
 
 /// Configuration space; see the head of this file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     bytes: [u8; SIZE],
     power_on: [u8; SIZE],
     writable: [u8; SIZE],
     clears: [u8; SIZE],
     bars: [Option<Bar>; 6],
+    rom_size: u64,
+    bus_master: Arc<AtomicBool>,
 }
 
 impl Config {
@@ -75,6 +82,8 @@ impl Config {
             writable: [0; SIZE],
             clears: [0; SIZE],
             bars: [None; 6],
+            rom_size: 0,
+            bus_master: Arc::default(),
         };
         config.put(0x00, 2, u64::from(who.vendor));
         config.put(0x02, 2, u64::from(who.device));
@@ -111,6 +120,31 @@ impl Config {
         }
         self.bars[n] = Some(bar);
         self
+    }
+
+    /// Adds the register of an expansion ROM; the size is rounded up to a power of two of at least 2 KiB.
+    pub fn add_rom(&mut self, bytes: u64) {
+        let size = bytes.next_power_of_two().max(0x800);
+        self.allow(ROM, 4, !(size - 1) & 0xffff_f800 | 1);
+        self.rom_size = size;
+    }
+
+    /// Where the expansion ROM is now; see [`Config::bar_address`].
+    pub fn rom_address(&self) -> Option<u64> {
+        let register = self.read(ROM, 4);
+        let address = register & 0xffff_f800;
+        let on = register & 1 != 0 && self.read(COMMAND, 2) & 2 != 0 && self.rom_size != 0;
+        let sensible = address != 0 && address + (self.rom_size.max(1) - 1) < ones(4);
+        (on && sensible).then_some(address)
+    }
+
+    /// Lets the guest clear the bits of `mask` by writing ones.
+    pub fn clear_by_one(&mut self, offset: usize, bytes: usize, mask: u64) {
+        for (n, byte) in mask.to_le_bytes().iter().enumerate().take(bytes) {
+            if let Some(slot) = self.clears.get_mut(offset + n) {
+                *slot = *byte;
+            }
+        }
     }
 
     /// Adds a capability at `at`, before those already there.
@@ -174,6 +208,17 @@ impl Config {
             let mask = self.writable[at];
             *slot = (*slot & !mask & !(new & self.clears[at])) | (new & mask);
         }
+        self.follow_command();
+    }
+
+    /// A view of `space` for this function: open while it is a bus master.
+    pub fn dma(&self, space: &Shared) -> Dma {
+        Dma::gated(space, Arc::clone(&self.bus_master))
+    }
+
+    fn follow_command(&self) {
+        let on = self.bytes[COMMAND] & 4 != 0;
+        self.bus_master.store(on, Ordering::Release);
     }
 
     /// Window `n`, if the function has it.
@@ -208,6 +253,7 @@ impl Config {
     /// Back to power-on values.
     pub fn reset(&mut self) {
         self.bytes = self.power_on;
+        self.follow_command();
     }
 
     /// All bytes.
@@ -229,6 +275,7 @@ impl Config {
             ));
         }
         self.bytes = bytes;
+        self.follow_command();
         Ok(())
     }
 }

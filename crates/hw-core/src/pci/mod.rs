@@ -3,32 +3,43 @@
 //! The bus is one device of the machine; functions belong to it. Region numbers of its mappings:
 //! ```text
 //!   0                    ports 0xcf8 to 0xcff (PCI local bus 3.0, 3.2.2.3.2)
+//!   1                    extended configuration space (ECAM: bus, device and function, register)
 //!   0x100 + devfn*8 + n  window n of a function
 //! ```
-//! GAP: one bus only, no bridges and no extended configuration space (ECAM).
+//! GAP: one bus only, no bridges.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
+use guest_mem::Ram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bits::{low8, low16, low32, ones};
-use crate::device::{Device, StateError, restore_record, save_record};
+use crate::device::{Device, HostEvent, StateError, restore_record, save_record};
 use crate::memory::{Backing, MappingId, Shared, change};
 
 mod config;
+mod msi;
+mod pin;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Bar, COMMAND, Config, Identity};
+pub use msi::{MSIX_ID, Msix};
+pub use pin::Pin;
 
 /// First region number of the functions' windows.
 const WINDOWS: u32 = 0x100;
+/// Region number of extended configuration space.
+pub const ECAM: u32 = 1;
 /// Windows show through RAM, never over it.
 const WINDOW_PRIORITY: i32 = -1;
+/// Bar number of the expansion ROM.
+const ROM: usize = 6;
 
 /// One function on the bus. Configuration space is kept in its [`Config`]; the bus reads and writes it.
-pub trait Function: Send {
+pub trait Function: Send + Any {
     /// Name, as messages have it.
     fn name(&self) -> &'static str;
     /// Configuration space.
@@ -43,6 +54,20 @@ pub trait Function: Send {
     }
     /// Writes to window `bar`.
     fn window_write(&mut self, _bar: u8, _offset: u64, _bytes: usize, _value: u64) {}
+    /// The memory behind window `bar`, for one that is no registers.
+    fn window_memory(&self, _bar: u8) -> Option<Ram> {
+        None
+    }
+    /// The memory behind the expansion ROM.
+    fn expansion_rom(&self) -> Option<Ram> {
+        None
+    }
+    /// See [`Device::widest`].
+    fn window_widest(&self, _bar: u8) -> usize {
+        8
+    }
+    /// See [`Device::host_event`].
+    fn host_event(&mut self, _event: HostEvent) {}
     /// Power-on state, beyond [`Config::reset`] which the bus does.
     fn reset(&mut self);
     /// State beyond configuration space.
@@ -62,7 +87,8 @@ pub trait Function: Send {
 
 struct Slot {
     function: Box<dyn Function>,
-    windows: [Option<Window>; 6],
+    /// Six windows and the expansion ROM.
+    windows: [Option<Window>; 7],
 }
 
 struct Window {
@@ -113,8 +139,25 @@ impl Bus {
     }
 
     /// Puts a function on the bus.
-    pub fn plug(&mut self, devfn: u8, function: Box<dyn Function>) {
+    pub fn plug(&mut self, devfn: u8, mut function: Box<dyn Function>) {
+        let rom = function.expansion_rom();
+        if let Some(rom) = &rom {
+            function.config_mut().add_rom(rom.size());
+        }
         let windows = std::array::from_fn(|n| {
+            if n == ROM {
+                let id = change(&self.memory).map(
+                    0,
+                    rom.as_ref()?.size(),
+                    WINDOW_PRIORITY,
+                    Backing::Off,
+                );
+                return Some(Window {
+                    id,
+                    io: false,
+                    at: None,
+                });
+            }
             let bar = function.config().bar(n)?;
             let space = if bar.is_io() {
                 &self.ports
@@ -129,6 +172,17 @@ impl Bus {
             })
         });
         self.slots.insert(devfn, Slot { function, windows });
+    }
+
+    /// A function on the bus.
+    pub fn function(&mut self, devfn: u8) -> Option<&mut dyn Function> {
+        let slot = self.slots.get_mut(&devfn)?;
+        Some(slot.function.as_mut())
+    }
+
+    /// The first device number from `first` on at which nothing is plugged.
+    pub fn free_device(&self, first: u8) -> Option<u8> {
+        (first..32).find(|device| (0..8).all(|f| !self.slots.contains_key(&devfn(*device, f))))
     }
 
     /// What is on the bus, in order: device and function, name, configuration space.
@@ -164,7 +218,11 @@ impl Bus {
         };
         for (n, window) in (0_u8..).zip(&mut slot.windows) {
             let Some(window) = window else { continue };
-            let at = slot.function.config().bar_address(usize::from(n));
+            let config = slot.function.config();
+            let at = match usize::from(n) {
+                ROM => config.rom_address(),
+                bar => config.bar_address(bar),
+            };
             if at == window.at {
                 continue;
             }
@@ -172,9 +230,22 @@ impl Bus {
             let mut space = change(if window.io { &self.ports } else { &self.memory });
             match at {
                 Some(address) => {
-                    let region = WINDOWS + u32::from(devfn) * 8 + u32::from(n);
+                    let memory = match usize::from(n) {
+                        ROM => slot.function.expansion_rom(),
+                        _ => slot.function.window_memory(n),
+                    };
+                    let backing = match memory {
+                        Some(ram) if usize::from(n) == ROM => Backing::Rom { ram, offset: 0 },
+                        Some(ram) => Backing::Ram { ram, offset: 0 },
+                        None => {
+                            let region = WINDOWS + u32::from(devfn) * 8 + u32::from(n);
+                            Backing::device(self.number, region)
+                        }
+                    };
+                    // Off first, so that the old place is never seen at the new address.
+                    space.set_backing(window.id, Backing::Off);
                     space.move_to(window.id, address);
-                    space.set_backing(window.id, Backing::device(self.number, region));
+                    space.set_backing(window.id, backing);
                 }
                 None => space.set_backing(window.id, Backing::Off),
             }
@@ -203,7 +274,22 @@ impl Device for Bus {
         "pci"
     }
 
+    fn widest(&self, region: u32) -> usize {
+        let Some(which) = region.checked_sub(WINDOWS) else {
+            return 4;
+        };
+        let devfn = u8::try_from(which / 8).unwrap_or(0);
+        let slot = self.slots.get(&devfn);
+        slot.map_or(8, |slot| {
+            slot.function.window_widest(low8(u64::from(which % 8)))
+        })
+    }
+
     fn read(&mut self, region: u32, offset: u64, bytes: usize) -> u64 {
+        if region == ECAM {
+            let (bus, devfn, register) = ecam(offset);
+            return self.config_read(bus, devfn, register, bytes);
+        }
         if region != 0 {
             return match self.window(region) {
                 Some((slot, bar)) => slot.function.window_read(bar, offset, bytes),
@@ -221,6 +307,10 @@ impl Device for Bus {
     }
 
     fn write(&mut self, region: u32, offset: u64, bytes: usize, value: u64) {
+        if region == ECAM {
+            let (bus, devfn, register) = ecam(offset);
+            return self.config_write(bus, devfn, register, bytes, value);
+        }
         if region != 0 {
             if let Some((slot, bar)) = self.window(region) {
                 slot.function.window_write(bar, offset, bytes, value);
@@ -288,6 +378,12 @@ impl Device for Bus {
         Ok(())
     }
 
+    fn host_event(&mut self, event: HostEvent) {
+        for slot in self.slots.values_mut() {
+            slot.function.host_event(event);
+        }
+    }
+
     fn deadline(&self) -> Option<u64> {
         let all = self.slots.values();
         all.filter_map(|slot| slot.function.deadline()).min()
@@ -300,6 +396,12 @@ impl Device for Bus {
             }
         }
     }
+}
+
+/// Bus, device and function, register of an offset in extended configuration space.
+fn ecam(offset: u64) -> (u8, u8, usize) {
+    let register = usize::from(low16(offset & 0xfff));
+    (low8(offset >> 20), low8(offset >> 12), register)
 }
 
 /// Which of four wires (0 to 3) pin `pin` (1 for INTA#) of a device drives on a board that rotates by device.
