@@ -2,12 +2,18 @@
 //! strings, typed records, and the adapter that makes clap speak like getopt.
 #![forbid(unsafe_code)]
 
+// The derives name this crate from outside; inside it, it has to have that name too.
+extern crate self as qapi;
+
 mod error;
 pub mod getopt;
 pub mod json;
+pub mod keyval;
 pub mod opts;
 pub mod out;
+pub mod record;
 mod report;
+pub mod schema;
 mod size;
 mod value;
 

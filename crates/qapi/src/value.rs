@@ -66,6 +66,17 @@ impl Dict {
         self.entries.iter().map(|(k, v)| (k.as_str(), v))
     }
 
+    /// The value of `key`, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        let found = self.entries.iter_mut().find(|(k, _)| k == key);
+        found.map(|(_, v)| v)
+    }
+
+    /// Entries in insertion order, their values to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value)> {
+        self.entries.iter_mut().map(|(k, v)| (k.as_str(), v))
+    }
+
     /// Entries in insertion order, by value.
     pub fn into_entries(self) -> Vec<(String, Value)> {
         self.entries
