@@ -7,6 +7,7 @@
 
 pub mod bytes;
 pub mod foreign;
+pub mod guest;
 pub mod normal;
 pub mod pair;
 pub mod qcow2;

@@ -33,6 +33,16 @@ const NEEDS: &[Need] = &[
         package: "mount",
         why: "a small file system that fills up",
     },
+    Need {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        why: "a guest whose kernel attaches our disks",
+    },
+    Need {
+        program: "busybox",
+        package: "busybox-static",
+        why: "the programs in that guest",
+    },
 ];
 
 /// Says what is missing and installs it. A package that cannot be installed is not an error: the tests

@@ -14,6 +14,7 @@ use qapi::{Error, Result};
 use sys::nbd::ioctl;
 use sys::nbd::netlink::{Nbd, Setup};
 
+use super::detach::forget_partitions;
 use super::{index_of, sysfs};
 
 /// The name that asks for a free device.
@@ -193,19 +194,12 @@ impl Attached {
         if let Ok(file) = File::open(&self.device) {
             file.sync_all()?;
         }
-        match self.way {
-            Way::Netlink => match self.index {
-                Some(index) => Nbd::open()?.disconnect(index),
-                None => Ok(()),
-            },
-            Way::Ioctl(thread) => {
-                let file = File::open(&self.device)?;
-                ioctl::disconnect(&file)?;
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(io::Error::other("the thread of the device panicked")))
-            }
+        match (&self.way, self.index) {
+            (Way::Netlink, Some(index)) => Nbd::open()?.disconnect(index)?,
+            (Way::Netlink, None) => {}
+            (Way::Ioctl(_), _) => ioctl::disconnect(&File::open(&self.device)?)?,
         }
+        self.free()
     }
 
     /// The kernel has let go of its end.
@@ -213,16 +207,23 @@ impl Attached {
     /// # Errors
     /// What it says why.
     pub(crate) fn ended(self) -> io::Result<()> {
-        match self.way {
-            // After a break (not a good-bye) the device would stay and fail every request.
-            Way::Netlink => match self.index.filter(|index| sysfs::task(*index).is_some()) {
-                Some(index) => Nbd::open()?.disconnect(index),
-                None => Ok(()),
-            },
-            Way::Ioctl(thread) => thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the thread of the device panicked"))),
+        // After a break (not a good-bye) the device would stay and fail every request.
+        if let (Way::Netlink, Some(index)) = (&self.way, self.index)
+            && sysfs::task(index).is_some()
+        {
+            Nbd::open()?.disconnect(index)?;
         }
+        self.free()
+    }
+
+    /// The end of a device that is detached.
+    fn free(self) -> io::Result<()> {
+        if let Way::Ioctl(thread) = self.way {
+            let panicked = |_| Err(io::Error::other("the thread of the device panicked"));
+            thread.join().unwrap_or_else(panicked)?;
+        }
+        forget_partitions(&self.device);
+        Ok(())
     }
 }
 

@@ -2,6 +2,8 @@
 //! written everything.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use qapi::{Error, Result, out};
@@ -12,6 +14,7 @@ use super::{holders, index_of, sysfs};
 
 /// How long a device and its server may take to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+const EBUSY: i32 = 16;
 
 /// Detaches `device`.
 ///
@@ -29,11 +32,7 @@ pub(crate) fn run(device: &str) -> Result<()> {
         out::line(format!("{device} disconnected"));
         return Ok(());
     };
-    let users = holders::of(index);
-    if !users.is_empty() {
-        let lines: Vec<String> = users.iter().map(ToString::to_string).collect();
-        return Err(Error::new(format!("{device} is in use")).hint(lines.join("\n")));
-    }
+    let alone = claim(device, index)?;
     let server = sysfs::task(index).and_then(sysfs::process);
     if sysfs::task(index).is_some() {
         // What programs wrote to the device itself.
@@ -44,10 +43,48 @@ pub(crate) fn run(device: &str) -> Result<()> {
     if gone.is_err() {
         by_ioctl(&file);
     }
-    drop(file);
+    drop((file, alone));
     wait(device, index, server.map(|(process, _)| process))?;
+    forget_partitions(device);
     out::line(format!("{device} disconnected"));
     Ok(())
+}
+
+/// Holds the device so that nobody mounts it meanwhile.
+///
+/// # Errors
+/// When somebody uses it, with all that is known of them.
+fn claim(device: &str, index: u32) -> Result<Option<File>> {
+    let users = holders::of(index);
+    let in_use = |hint: String| Err(Error::new(format!("{device} is in use")).hint(hint));
+    if !users.is_empty() {
+        let lines: Vec<String> = users.iter().map(ToString::to_string).collect();
+        return in_use(lines.join("\n"));
+    }
+    match alone(device) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.raw_os_error() == Some(EBUSY) => {
+            in_use("A program has opened it for itself alone.".to_owned())
+        }
+        // A device that cannot even be read any more has nobody to be protected.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Opens a device so that neither it nor its partitions can be mounted, which fails while one is.
+fn alone(device: &str) -> io::Result<File> {
+    let exclusive = rustix::fs::OFlags::EXCL.bits().cast_signed();
+    File::options()
+        .read(true)
+        .custom_flags(exclusive)
+        .open(device)
+}
+
+/// Lets the kernel look at the partition table of a device that is free again: it finds none, and takes away the
+/// partitions that it would show until the next disk came.
+pub(super) fn forget_partitions(device: &str) {
+    // It is only about names.
+    drop(File::open(device));
 }
 
 /// The old way. Each step fails on a device that is free already, and that is as good.

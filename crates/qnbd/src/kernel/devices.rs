@@ -91,6 +91,7 @@ fn free(device: &Device, name: &str) -> Result<()> {
     let failed = |e| Error::from_io(format!("Could not disconnect {name}"), &e);
     match Nbd::open().and_then(|mut nbd| nbd.disconnect(device.index)) {
         Ok(()) => {
+            detach::forget_partitions(name);
             out::line(format!("{name} disconnected"));
             Ok(())
         }

@@ -1,6 +1,7 @@
 //! Who still uses a device: mounts, swap, and devices built on it.
 
-use std::fmt;
+use std::collections::BTreeSet;
+use std::{fmt, fs};
 
 use super::sysfs;
 
@@ -14,7 +15,11 @@ pub(super) struct Holder {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
-    Mount(String),
+    Mount {
+        place: String,
+        /// A process in the namespace where it is seen, if that is not ours.
+        inside: Option<u32>,
+    },
     Swap,
     Device(String),
 }
@@ -23,7 +28,13 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let device = &self.device;
         match &self.what {
-            What::Mount(place) => write!(f, "/dev/{device} is mounted on {place}"),
+            What::Mount { place, inside } => {
+                write!(f, "/dev/{device} is mounted on {place}")?;
+                match inside {
+                    Some(process) => write!(f, " (where process {process} lives)"),
+                    None => Ok(()),
+                }
+            }
             What::Swap => write!(f, "/dev/{device} is swap space"),
             What::Device(holder) => write!(f, "/dev/{device} is part of /dev/{holder}"),
         }
@@ -33,9 +44,11 @@ impl fmt::Display for Holder {
 /// All uses of a device and its partitions.
 pub(super) fn of(index: u32) -> Vec<Holder> {
     let numbers = sysfs::numbers(index);
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
-    let mut all = mounted(&mounts, &numbers);
+    let mut all = Vec::new();
+    for (inside, mounts) in namespaces() {
+        all.extend(mounted(&mounts, &numbers, inside));
+    }
+    let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
     all.extend(swapped(&swaps, &numbers));
     all.extend(
         sysfs::holders(index)
@@ -48,8 +61,31 @@ pub(super) fn of(index: u32) -> Vec<Holder> {
     all
 }
 
+/// The mounts of each namespace: first our own, then others, each with a process inside it.
+fn namespaces() -> Vec<(Option<u32>, String)> {
+    let name = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let mounts = |process: &str| fs::read_to_string(format!("/proc/{process}/mountinfo")).ok();
+    let mut seen = BTreeSet::from_iter(name("self"));
+    let mut all = vec![(None, mounts("self").unwrap_or_default())];
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return all;
+    };
+    for entry in entries.filter_map(|e| e.ok()?.file_name().into_string().ok()) {
+        let Ok(process) = entry.parse() else {
+            continue;
+        };
+        // Those of other users cannot be read by all; who detaches is root.
+        if name(&entry).is_some_and(|n| seen.insert(n))
+            && let Some(mounts) = mounts(&entry)
+        {
+            all.push((Some(process), mounts));
+        }
+    }
+    all
+}
+
 /// Reads `mountinfo`: number, parent, `major:minor`, root, place...
-fn mounted(mounts: &str, numbers: &[(String, String)]) -> Vec<Holder> {
+fn mounted(mounts: &str, numbers: &[(String, String)], inside: Option<u32>) -> Vec<Holder> {
     mounts
         .lines()
         .filter_map(|line| {
@@ -58,7 +94,10 @@ fn mounted(mounts: &str, numbers: &[(String, String)]) -> Vec<Holder> {
             let (_, device) = numbers.iter().find(|(n, _)| n == number)?;
             Some(Holder {
                 device: device.clone(),
-                what: What::Mount(unescape(place)),
+                what: What::Mount {
+                    place: unescape(place),
+                    inside,
+                },
             })
         })
         .collect()
@@ -111,7 +150,7 @@ mod tests {
             ("43:1".to_owned(), "nbd0p1".to_owned()),
         ];
         let mounts = "22 1 43:1 / /mnt/a\\040b rw - ext4 /dev/nbd0p1 rw\n23 1 8:1 / / rw - ext4 /dev/sda1 rw\n";
-        let found = mounted(mounts, &numbers);
+        let found = mounted(mounts, &numbers, None);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].to_string(), "/dev/nbd0p1 is mounted on /mnt/a b");
         let swaps = "Filename Type Size Used Priority\n/dev/nbd0 partition 1 0 -2\n";

@@ -6,15 +6,26 @@ pub(crate) mod devices;
 mod holders;
 mod sysfs;
 
-/// The `N` of a name such as `/dev/nbdN`; partitions have none.
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+/// The `N` of `/dev/nbdN`, by whatever name the device is called; partitions have none.
 fn index_of(device: &str) -> Option<u32> {
-    let real = std::fs::canonicalize(device);
-    let path = real.as_deref().unwrap_or(device.as_ref());
-    path.file_name()?
-        .to_str()?
-        .strip_prefix("nbd")?
-        .parse()
-        .ok()
+    let number = |name: &OsStr| name.to_str()?.strip_prefix("nbd")?.parse().ok();
+    let found = fs::metadata(device).ok();
+    match found.filter(|m| m.file_type().is_block_device()) {
+        Some(found) => {
+            let (major, minor) = (
+                rustix::fs::major(found.rdev()),
+                rustix::fs::minor(found.rdev()),
+            );
+            let known = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"));
+            number(known.ok()?.file_name()?)
+        }
+        None => number(Path::new(device).file_name()?),
+    }
 }
 
 #[cfg(test)]
