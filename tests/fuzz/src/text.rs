@@ -1,6 +1,6 @@
 //! Targets that read text: option strings and JSON.
 
-use qapi::{json, opts};
+use qapi::{json, keyval, opts};
 
 /// Option strings, `name=value,...`.
 pub(crate) fn options(data: &[u8]) {
@@ -16,12 +16,19 @@ pub(crate) fn options(data: &[u8]) {
         let _ = opts::parse_size_option(name, value);
     }
     let _ = opts::nest(dict);
+    let _ = keyval::parse(text, Some("driver"));
+    let _ = keyval::parse(text, None);
     let _ = opts::asks_help(text);
     let _ = opts::is_joinable(text);
 }
 
-/// JSON: what was read is printed, and reads the same again.
+/// JSON: what was read is printed, and reads the same again; a stream is cut the same in one piece and in many.
 pub(crate) fn json(data: &[u8]) {
+    let mut splitter = json::Splitter::default();
+    let at_once = splitter.feed(data).len();
+    let mut splitter = json::Splitter::default();
+    let one_by_one: usize = data.iter().map(|b| splitter.feed(&[*b]).len()).sum();
+    assert_eq!(at_once, one_by_one);
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };

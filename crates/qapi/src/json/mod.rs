@@ -4,9 +4,11 @@
 //! all but printable ASCII escaped. Reading: RFC 8259, and single-quoted strings.
 
 mod read;
+mod split;
 mod write;
 
 pub use read::parse;
+pub use split::Splitter;
 pub use write::{compact, human_tree, pretty, qemu_order};
 
 #[cfg(test)]

@@ -148,7 +148,12 @@ impl Reader<'_> {
         loop {
             let key = match self.next() {
                 Some(quote @ (b'"' | b'\'')) => self.string(quote)?,
-                _ => return Err(self.bad("key is not a string in object")),
+                _ => {
+                    self.value(depth + 1)?;
+                    return Err(Error::new(
+                        "JSON parse error, key is not a string in object",
+                    ));
+                }
             };
             if self.next() != Some(b':') {
                 return Err(self.bad("missing : in object pair"));

@@ -124,3 +124,45 @@ proptest! {
         let _ = parse(&text);
     }
 }
+
+fn split(pieces: &[&[u8]]) -> Vec<String> {
+    let mut splitter = super::Splitter::default();
+    let mut out = Vec::new();
+    for piece in pieces {
+        for text in splitter.feed(piece) {
+            out.push(text.unwrap_or_else(|error| format!("error: {error}")));
+        }
+    }
+    out
+}
+
+#[test]
+fn values_are_cut_out_of_a_stream() {
+    assert_eq!(
+        split(&[b"{}{'a': '}'}\n[1, [2]]"]),
+        ["{}", "{'a': '}'}", "[1, [2]]"]
+    );
+    assert_eq!(
+        split(&[b"{\"a\"", b": \"\\\"", b"}\"}"]),
+        ["{\"a\": \"\\\"}\"}"]
+    );
+    assert_eq!(split(&[b"foo {}12 \"x\""]), ["foo", "{}", "12", "\"x\""]);
+    assert_eq!(split(&[b"} {}"]), ["}", "{}"]);
+    assert_eq!(split(&[b"{ "]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_stream_goes_on_behind_what_cannot_be_read() {
+    let deep = vec![b'['; 1025];
+    assert_eq!(
+        split(&[&deep, b"{}"]),
+        ["error: JSON nesting depth limit exceeded", "{}"]
+    );
+    assert_eq!(
+        split(&[b"\"\xff\"{}"]),
+        [
+            "error: JSON parse error, invalid UTF-8 sequence in string",
+            "{}"
+        ]
+    );
+}
