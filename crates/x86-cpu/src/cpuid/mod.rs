@@ -1,0 +1,120 @@
+//! What a processor can do: feature bits, CPUID, CPU models.
+
+mod gate;
+
+/// A word of feature bits: the CPUID register it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Leaf {
+    /// 1, EDX.
+    L1Edx,
+    /// 1, ECX.
+    L1Ecx,
+    /// 7, EBX.
+    L7Ebx,
+    /// 7, ECX.
+    L7Ecx,
+    /// 7, EDX.
+    L7Edx,
+    /// 7.1, EAX.
+    L71Eax,
+    /// 0xd.1, EAX.
+    D1Eax,
+    /// 0x80000001, EDX.
+    X1Edx,
+    /// 0x80000001, ECX.
+    X1Ecx,
+    /// 0x80000007, EDX.
+    X7Edx,
+    /// 0x80000008, EBX.
+    X8Ebx,
+    /// 6, EAX.
+    L6Eax,
+}
+
+/// How many [`Leaf`]s there are.
+const LEAVES: usize = 12;
+
+/// One feature bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feature(pub Leaf, pub u32);
+
+/// A processor's identity and abilities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Features {
+    /// Vendor, as CPUID 0 gives it.
+    pub vendor: [u8; 12],
+    /// Family, model, stepping.
+    pub version: (u32, u32, u32),
+    /// Highest basic leaf.
+    pub level: u32,
+    /// Highest extended leaf; zero for none.
+    pub extended_level: u32,
+    /// Brand string.
+    pub brand: [u8; 48],
+    words: [u32; LEAVES],
+}
+
+impl Default for Features {
+    /// Everything that this processor can do.
+    fn default() -> Self {
+        let mut brand = [0; 48];
+        let name = b"QEMU TCG CPU version 2.5+";
+        brand[..name.len()].copy_from_slice(name);
+        Self {
+            vendor: *b"AuthenticAMD",
+            version: (6, 6, 3),
+            level: 0xd,
+            extended_level: 0x8000_000a,
+            brand,
+            words: ABILITIES,
+        }
+    }
+}
+
+/// What `exec` can do. A bit here promises that every instruction and register behind it works.
+const ABILITIES: [u32; LEAVES] = [
+    0x0fab_fbff | 1 << 28,
+    0xfed8_3203,
+    0x219c_07ab,
+    0x0040_001c,
+    0,
+    0,
+    0x7,
+    0x2c10_0800,
+    0x0000_0121,
+    1 << 8,
+    0,
+    1 << 2,
+];
+
+impl Features {
+    /// Whether a feature is on.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.words[feature.0 as usize] >> (feature.1 & 31) & 1 != 0
+    }
+
+    /// Switches a feature.
+    pub fn set(&mut self, feature: Feature, on: bool) {
+        let bit = 1 << (feature.1 & 31);
+        let word = &mut self.words[feature.0 as usize];
+        *word = if on { *word | bit } else { *word & !bit };
+    }
+
+    /// A word of feature bits.
+    pub fn word(&self, leaf: Leaf) -> u32 {
+        self.words[leaf as usize]
+    }
+
+    /// CPUID 1, EAX; what EDX holds after reset.
+    pub fn signature(&self) -> u64 {
+        let (family, model, stepping) = self.version;
+        let extended = family.saturating_sub(15);
+        let bits = stepping & 15
+            | (model & 15) << 4
+            | family.min(15) << 8
+            | (model >> 4 & 15) << 16
+            | extended << 20;
+        u64::from(bits)
+    }
+}

@@ -1,0 +1,3 @@
+//! AVX, AVX2, FMA, F16C.
+
+rows! {}

@@ -1,0 +1,3 @@
+//! AES, PCLMULQDQ, SHA.
+
+rows! {}

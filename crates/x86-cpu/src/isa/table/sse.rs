@@ -1,0 +1,3 @@
+//! SSE to SSE4.2.
+
+rows! {}
