@@ -2,3 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chars;
+pub mod disk;
+mod wake;
+
+pub use wake::Wake;

@@ -65,6 +65,9 @@ pub trait Device: Send + Any {
     /// Something happened on the host's side; what does not concern the device is ignored.
     fn host_event(&mut self, _event: HostEvent) {}
 
+    /// A backend has finished something that the device asked for; the device looks for itself. May come for nothing.
+    fn completed(&mut self) {}
+
     /// Bytes from the character backend; gives how many were taken.
     fn receive(&mut self, _bytes: &[u8]) -> usize {
         0

@@ -68,6 +68,8 @@ pub trait Function: Send + Any {
     }
     /// See [`Device::host_event`].
     fn host_event(&mut self, _event: HostEvent) {}
+    /// See [`Device::completed`].
+    fn completed(&mut self) {}
     /// Power-on state, beyond [`Config::reset`] which the bus does.
     fn reset(&mut self);
     /// State beyond configuration space.
@@ -381,6 +383,12 @@ impl Device for Bus {
     fn host_event(&mut self, event: HostEvent) {
         for slot in self.slots.values_mut() {
             slot.function.host_event(event);
+        }
+    }
+
+    fn completed(&mut self) {
+        for slot in self.slots.values_mut() {
+            slot.function.completed();
         }
     }
 
