@@ -9,6 +9,8 @@ pub enum Request {
     Reset,
     /// Power off.
     Shutdown,
+    /// A watchdog ran out.
+    Watchdog,
     /// Sleep to RAM (ACPI S3) until something wakes the machine.
     Suspend,
     /// The guest says it crashed; true when it goes on to save a dump of itself.

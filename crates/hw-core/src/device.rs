@@ -15,6 +15,8 @@ pub struct StateError(pub String);
 pub enum HostEvent {
     /// Someone pressed the power button.
     PowerButton,
+    /// The machine wakes from suspend to RAM.
+    Wake,
     /// A key by its number in scan code set 1 (0xe0 prefix as 0x80), pressed or let go.
     Key(u8, bool),
     /// The mouse moved: right, down, wheel towards the user.

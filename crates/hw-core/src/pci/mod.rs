@@ -4,7 +4,8 @@
 //! ```text
 //!   0                    ports 0xcf8 to 0xcff (PCI local bus 3.0, 3.2.2.3.2)
 //!   1                    extended configuration space (ECAM: bus, device and function, register)
-//!   0x100 + devfn*8 + n  window n of a function
+//!   2                    nothing: reads as ones
+//!   0x100 + devfn*16 + n window n of a function; 8 to 15 are mappings of its own
 //! ```
 //! GAP: one bus only, no bridges.
 
@@ -33,6 +34,8 @@ pub use pin::Pin;
 const WINDOWS: u32 = 0x100;
 /// Region number of extended configuration space.
 pub const ECAM: u32 = 1;
+/// Region number at which nothing answers, to hide what is below.
+pub const NOTHING: u32 = 2;
 /// Windows show through RAM, never over it.
 const WINDOW_PRIORITY: i32 = -1;
 /// Bar number of the expansion ROM.
@@ -125,6 +128,32 @@ struct SavedFunction {
 /// Device and function as one number.
 pub const fn devfn(device: u8, function: u8) -> u8 {
     (device & 31) << 3 | (function & 7)
+}
+
+/// Region number, on the bus as a device, of window `n` of a function; 8 to 15 are for mappings that a function makes
+/// itself.
+pub const fn region(devfn: u8, n: u8) -> u32 {
+    WINDOWS + ((devfn as u32) << 4) + (n & 15) as u32
+}
+
+/// Where a function is: what it needs to map ports and memory beside its windows.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The bus's number as a device of its machine.
+    pub bus: usize,
+    /// Device and function.
+    pub devfn: u8,
+    /// Memory.
+    pub memory: Shared,
+    /// I/O ports.
+    pub ports: Shared,
+}
+
+impl Place {
+    /// What answers in window `n` of the function.
+    pub fn backing(&self, n: u8) -> Backing {
+        Backing::device(self.bus, region(self.devfn, n))
+    }
 }
 
 impl Bus {
@@ -240,7 +269,7 @@ impl Bus {
                         Some(ram) if usize::from(n) == ROM => Backing::Rom { ram, offset: 0 },
                         Some(ram) => Backing::Ram { ram, offset: 0 },
                         None => {
-                            let region = WINDOWS + u32::from(devfn) * 8 + u32::from(n);
+                            let region = region(devfn, n);
                             Backing::device(self.number, region)
                         }
                     };
@@ -256,8 +285,8 @@ impl Bus {
 
     fn window(&mut self, region: u32) -> Option<(&mut Slot, u8)> {
         let which = region.checked_sub(WINDOWS)?;
-        let devfn = u8::try_from(which / 8).ok()?;
-        let bar = u8::try_from(which % 8).ok()?;
+        let devfn = u8::try_from(which / 16).ok()?;
+        let bar = u8::try_from(which % 16).ok()?;
         Some((self.slots.get_mut(&devfn)?, bar))
     }
 
@@ -280,10 +309,10 @@ impl Device for Bus {
         let Some(which) = region.checked_sub(WINDOWS) else {
             return 4;
         };
-        let devfn = u8::try_from(which / 8).unwrap_or(0);
+        let devfn = u8::try_from(which / 16).unwrap_or(0);
         let slot = self.slots.get(&devfn);
         slot.map_or(8, |slot| {
-            slot.function.window_widest(low8(u64::from(which % 8)))
+            slot.function.window_widest(low8(u64::from(which % 16)))
         })
     }
 
