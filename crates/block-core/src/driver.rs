@@ -166,6 +166,10 @@ pub struct ProtocolOpen<'a> {
     pub cache: CacheMode,
     /// Take no locks against others (`-U`).
     pub force_share: bool,
+    /// What cannot be written may be opened for reading instead.
+    pub auto_read_only: bool,
+    /// The object (`--object`) of an id.
+    pub object: &'a (dyn Fn(&str) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync),
 }
 
 type ProtocolOpenFn =
@@ -187,6 +191,10 @@ pub struct ProtocolDriver {
     pub create: Option<ProtocolCreateFn>,
     /// Options of create.
     pub create_options: &'static [OptionDesc],
+    /// Options that are part of its name where no plain name says all; a record's name ends with a dot.
+    pub strong: &'static [&'static str],
+    /// The plain name of a node with these options.
+    pub plain_name: fn(&Dict) -> Option<String>,
 }
 
 /// What a filter is opened with.

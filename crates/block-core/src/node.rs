@@ -351,7 +351,7 @@ impl Node {
     /// Block status of this layer at `offset`, which is in bounds.
     pub(crate) async fn status(self: &Arc<Self>, offset: u64, len: u64) -> io::Result<Status> {
         match &self.kind {
-            Kind::Protocol(protocol) => engine::leaf_status(self, &**protocol, offset, len),
+            Kind::Protocol(protocol) => engine::leaf_status(self, &**protocol, offset, len).await,
             Kind::Format(mapped) => mapped.status(offset, len).await,
             Kind::Filter(filter) => match Sieve::of(&**filter, &self.unaligned) {
                 Some(sieve) => sieve.status(offset, len).await,

@@ -12,8 +12,30 @@ use crate::{BoxFuture, Limits, Perms, Preallocation, WriteFlags, ZeroFlags};
 pub struct LeafStatus {
     /// For how many bytes it holds; never 0, never more than asked.
     pub len: u64,
-    /// The range is a hole: it reads as zeroes and takes no space.
-    pub hole: bool,
+    /// There are bytes; false: a hole, which takes no space.
+    pub data: bool,
+    /// The range reads as zeroes.
+    pub zero: bool,
+}
+
+impl LeafStatus {
+    /// Bytes that may be anything.
+    pub fn data(len: u64) -> Self {
+        Self {
+            len,
+            data: true,
+            zero: false,
+        }
+    }
+
+    /// Zeroes that take no space.
+    pub fn hole(len: u64) -> Self {
+        Self {
+            len,
+            data: false,
+            zero: true,
+        }
+    }
 }
 
 /// A leaf of the graph: moves bytes at offsets, and knows nothing of formats.
@@ -54,7 +76,7 @@ pub trait Protocol: Send + Sync {
     fn truncate(&self, len: u64, preallocation: Preallocation) -> BoxFuture<'_, qapi::Result<()>>;
 
     /// Data or hole at `offset`. A leaf that cannot tell says data.
-    fn status(&self, offset: u64, len: u64) -> io::Result<LeafStatus>;
+    fn status(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<LeafStatus>>;
 
     /// What it asks of callers.
     fn limits(&self) -> Limits;
@@ -63,6 +85,11 @@ pub trait Protocol: Send + Sync {
     /// when users change. Locks are taken here; a conflict is an error in QEMU's words.
     fn set_permissions(&self, _used: Perms, _shared: Perms) -> qapi::Result<()> {
         Ok(())
+    }
+
+    /// It was opened for writing, but can only be read, and its user has allowed that.
+    fn read_only(&self) -> bool {
+        false
     }
 
     /// Bytes of disk it takes, if known.

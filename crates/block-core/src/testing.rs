@@ -174,8 +174,8 @@ impl Protocol for MemoryFile {
         ready(result.map_err(|e| qapi::Error::from_io("Failed to resize", &e)))
     }
 
-    fn status(&self, _offset: u64, len: u64) -> io::Result<LeafStatus> {
-        Ok(LeafStatus { len, hole: false })
+    fn status(&self, _offset: u64, len: u64) -> BoxFuture<'_, io::Result<LeafStatus>> {
+        ready(Ok(LeafStatus::data(len)))
     }
 
     fn limits(&self) -> Limits {

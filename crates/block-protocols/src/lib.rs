@@ -3,6 +3,7 @@
 
 mod file;
 mod filter;
+pub mod nbd;
 mod null;
 
 pub use filter::{FILTERS, OBJECTS};
@@ -16,4 +17,5 @@ pub const PROTOCOLS: &[&ProtocolDriver] = &[
     &file::HOST_CDROM,
     &null::NULL_CO,
     &null::NULL_AIO,
+    &nbd::NBD,
 ];

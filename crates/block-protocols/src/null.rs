@@ -12,14 +12,25 @@ use block_core::{
 use qapi::{Dict, Error, opts};
 
 /// `null-co`
-pub(crate) const NULL_CO: ProtocolDriver = driver("null-co", &["null-co"]);
+pub(crate) const NULL_CO: ProtocolDriver = driver("null-co", &["null-co"], |options| {
+    plain_name("null-co", options)
+});
 /// `null-aio`
-pub(crate) const NULL_AIO: ProtocolDriver = driver("null-aio", &["null-aio"]);
+pub(crate) const NULL_AIO: ProtocolDriver = driver("null-aio", &["null-aio"], |options| {
+    plain_name("null-aio", options)
+});
 
 /// Size without `size=`.
 const DEFAULT_SIZE: u64 = 1 << 30;
 
-const fn driver(name: &'static str, prefixes: &'static [&'static str]) -> ProtocolDriver {
+/// Options that change what is in it.
+const STRONG: &[&str] = &["size", "read-zeroes"];
+
+const fn driver(
+    name: &'static str,
+    prefixes: &'static [&'static str],
+    plain_name: fn(&Dict) -> Option<String>,
+) -> ProtocolDriver {
     ProtocolDriver {
         name,
         prefixes,
@@ -27,7 +38,14 @@ const fn driver(name: &'static str, prefixes: &'static [&'static str]) -> Protoc
         open: |request| Box::pin(std::future::ready(open(request))),
         create: None,
         create_options: &[],
+        strong: STRONG,
+        plain_name,
     }
+}
+
+fn plain_name(driver: &str, options: &Dict) -> Option<String> {
+    let plain = STRONG.iter().all(|name| options.get(name).is_none());
+    plain.then(|| format!("{driver}://"))
 }
 
 fn parse_filename(name: &str, _options: &mut Dict) -> qapi::Result<()> {
@@ -124,11 +142,13 @@ impl Protocol for Null {
         .errno(95))))
     }
 
-    fn status(&self, _offset: u64, len: u64) -> io::Result<LeafStatus> {
-        Ok(LeafStatus {
-            len,
-            hole: self.reads_zero,
-        })
+    fn status(&self, _offset: u64, len: u64) -> BoxFuture<'_, io::Result<LeafStatus>> {
+        let status = if self.reads_zero {
+            LeafStatus::hole(len)
+        } else {
+            LeafStatus::data(len)
+        };
+        Box::pin(std::future::ready(Ok(status)))
     }
 
     fn limits(&self) -> Limits {

@@ -58,7 +58,7 @@ impl ImageInfo {
                 info.actual_size = protocol.allocated();
                 if node.driver().starts_with("null") {
                     info.actual_size = Some(0);
-                } else {
+                } else if !node.driver().starts_with("nbd") {
                     info.dirty = Some(false);
                     info.specific = Some(Dict::new());
                 }

@@ -270,19 +270,22 @@ impl Session {
     }
 
     async fn open_protocol(&self, mut options: Dict, flags: Flags) -> qapi::Result<Arc<Node>> {
-        let common = Common::take(&mut options, flags)?;
+        let mut common = Common::take(&mut options, flags)?;
         let all = options.clone();
         let name = opts::take_str(&mut options, "driver")?.unwrap_or_else(|| "file".to_owned());
         let driver =
             find_protocol(&name).ok_or_else(|| Error::new(format!("Unknown driver '{name}'")))?;
-        let named = Naming::of_leaf(driver.name, &all);
+        let named = Naming::of_leaf(driver, &all);
         let request = ProtocolOpen {
             options: &mut options,
             read_write: flags.writable && !common.read_only,
             cache: common.cache,
             force_share: common.force_share,
+            auto_read_only: common.auto_read_only,
+            object: &|id| self.object(id),
         };
         let protocol = (driver.open)(request).await?;
+        common.writable &= !protocol.read_only();
         no_leftovers(&options, &name, true)?;
         let spec = common.spec(self, driver.name, named.filename, named.options);
         self.enter(spec, Kind::Protocol(protocol))

@@ -28,13 +28,15 @@ impl Greeting {
     /// When it is no NBD server.
     pub fn style(bytes: &[u8; Self::HEAD]) -> Result<Self> {
         let mut reader = Reader(bytes);
-        if reader.u64()? != NBD_MAGIC {
-            return Err(ProtoError::new("Bad initial magic received"));
+        let magic = reader.u64()?;
+        if magic != NBD_MAGIC {
+            let words = format!("Bad initial magic received: {magic:#x}");
+            return Err(ProtoError(words));
         }
         match reader.u64()? {
             OPTION_MAGIC => Ok(Self::New(0)),
             OLD_MAGIC => Ok(Self::Old),
-            _ => Err(ProtoError::new("Bad server magic received")),
+            magic => Err(ProtoError(format!("Bad server magic received: {magic:#x}"))),
         }
     }
 

@@ -6,7 +6,7 @@ use qapi::getopt::{self, Opt};
 use qapi::{Error, Result};
 
 use crate::kernel::{detach, devices};
-use crate::listen::{self, Address};
+use crate::listen;
 use crate::objects::Endpoint;
 use crate::options::{OPTIONS, OWN};
 use crate::settings::Settings;
@@ -246,7 +246,7 @@ fn act(mut settings: Settings) -> Result<ExitCode> {
         ));
     }
     if settings.list {
-        let address = Address::of(
+        let address = listen::address(
             settings.socket.as_deref(),
             settings.bind.as_deref(),
             settings.port.as_deref(),

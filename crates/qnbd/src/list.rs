@@ -1,12 +1,11 @@
 //! `-L`: what a server exports.
 
+use block_protocols::nbd::address::Address;
+use block_protocols::nbd::handshake::{Client, Mode};
 use nbd_proto::ExportInfo;
 use nbd_proto::flags::export;
 use qapi::{Dict, Error, Result, Value, json, out};
-use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::client::{Client, Mode};
-use crate::listen::{Address, Stream};
 use crate::settings::Settings;
 
 /// Asks the server at an address and prints what it says.
@@ -18,20 +17,7 @@ pub(crate) fn run(address: &Address, settings: &Settings) -> Result<()> {
         // GAP: no TLS yet.
         return Err(Error::new("--tls-creds is not supported with --list yet"));
     }
-    let stream = address.connect()?;
-    let asked = reactor::run_light(async {
-        let failed = |e: std::io::Error| Error::from_io("Could not use the socket", &e);
-        match stream {
-            Stream::Unix(stream) => {
-                stream.set_nonblocking(true).map_err(failed)?;
-                ask(tokio::net::UnixStream::from_std(stream).map_err(failed)?).await
-            }
-            Stream::Tcp(stream) => {
-                stream.set_nonblocking(true).map_err(failed)?;
-                ask(tokio::net::TcpStream::from_std(stream).map_err(failed)?).await
-            }
-        }
-    });
+    let asked = reactor::run_light(ask(address));
     let (mode, exports) = asked.map_err(|e| Error::from_io("Could not start", &e))??;
     if settings.json {
         let list = exports.iter().map(|e| Value::Dict(record(e, mode)));
@@ -42,8 +28,8 @@ pub(crate) fn run(address: &Address, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<(Mode, Vec<ExportInfo>)> {
-    let mut client = Client::start(stream).await?;
+async fn ask(address: &Address) -> Result<(Mode, Vec<ExportInfo>)> {
+    let mut client = Client::start(address.connect().await?).await?;
     client.upgrade().await?;
     let exports = client.list().await?;
     Ok((client.mode, exports))

@@ -8,18 +8,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use block_export::Outcome;
+use block_protocols::nbd::handshake::Client;
 use qapi::{Error, Result, out};
 use reactor::Signal;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::client::Client;
 use crate::daemon::{self, Background, Place};
 use crate::disk::{self, Disk};
 use crate::door::{Connection, Door};
 use crate::export::Exported;
 use crate::kernel::attach::{self, AUTO, Attached};
-use crate::listen::{self, Address};
+use crate::listen;
 use crate::notify::notify;
 use crate::settings::Settings;
 use crate::trace;
@@ -56,12 +56,12 @@ fn listen(settings: &Settings) -> Result<Door> {
             )
         })?;
     }
-    let address = Address::of(
+    let address = listen::address(
         settings.socket.as_deref(),
         settings.bind.as_deref(),
         settings.port.as_deref(),
     );
-    let door = Door::new(address.listen()?, settings.socket.clone());
+    let door = Door::new(listen::listen(&address)?, settings.socket.clone());
     if label.is_some() {
         listen::set_label(None)
             .map_err(|e| Error::from_io("Cannot clear SELinux socket create context", &e))?;

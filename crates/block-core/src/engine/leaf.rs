@@ -107,18 +107,18 @@ pub(crate) async fn leaf_discard(leaf: &dyn Protocol, offset: u64, len: u64) -> 
     leaf.discard(start, end - start).await
 }
 
-pub(crate) fn leaf_status(
+pub(crate) async fn leaf_status(
     node: &Arc<Node>,
     leaf: &dyn Protocol,
     offset: u64,
     len: u64,
 ) -> io::Result<Status> {
-    let answer = leaf.status(offset, len)?;
+    let answer = leaf.status(offset, len).await?;
     Ok(Status {
         len: answer.len,
         allocated: true,
-        data: !answer.hole,
-        zero: answer.hole,
+        data: answer.data,
+        zero: answer.zero,
         compressed: false,
         at: Some((offset, Arc::clone(node))),
     })

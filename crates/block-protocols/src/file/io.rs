@@ -180,25 +180,19 @@ impl HostFile {
     fn hole(&self, offset: u64, len: u64) -> io::Result<LeafStatus> {
         let end = self.end.load(Ordering::Acquire);
         if offset >= end {
-            return Ok(LeafStatus { len, hole: true });
+            return Ok(LeafStatus::hole(len));
         }
         match seek(self.file.as_fd(), SeekFrom::Data(offset)) {
-            Ok(data) if data > offset => Ok(LeafStatus {
-                len: len.min(data - offset),
-                hole: true,
-            }),
+            Ok(data) if data > offset => Ok(LeafStatus::hole(len.min(data - offset))),
             Ok(_) => {
                 let hole = seek(self.file.as_fd(), SeekFrom::Hole(offset)).unwrap_or(end);
                 if hole <= offset {
-                    return Ok(LeafStatus { len, hole: false });
+                    return Ok(LeafStatus::data(len));
                 }
-                Ok(LeafStatus {
-                    len: len.min(hole - offset),
-                    hole: false,
-                })
+                Ok(LeafStatus::data(len.min(hole - offset)))
             }
-            Err(rustix::io::Errno::NXIO) => Ok(LeafStatus { len, hole: true }),
-            Err(_) => Ok(LeafStatus { len, hole: false }),
+            Err(rustix::io::Errno::NXIO) => Ok(LeafStatus::hole(len)),
+            Err(_) => Ok(LeafStatus::data(len)),
         }
     }
 
@@ -314,11 +308,11 @@ impl Protocol for HostFile {
         ready(result)
     }
 
-    fn status(&self, offset: u64, len: u64) -> io::Result<LeafStatus> {
-        if self.kind == FileKind::Device {
-            return Ok(LeafStatus { len, hole: false });
-        }
-        self.hole(offset, len)
+    fn status(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<LeafStatus>> {
+        ready(match self.kind {
+            FileKind::Device => Ok(LeafStatus::data(len)),
+            FileKind::Regular => self.hole(offset, len),
+        })
     }
 
     fn limits(&self) -> Limits {

@@ -46,6 +46,8 @@ pub(crate) const FILE: ProtocolDriver = ProtocolDriver {
     open: |request| Box::pin(open::file(request)),
     create: Some(|filename, options| Box::pin(create::file(filename, options))),
     create_options: CREATE_OPTIONS,
+    strong: &["filename"],
+    plain_name,
 };
 
 /// Block devices, and character devices that hold bytes.
@@ -56,6 +58,8 @@ pub(crate) const HOST_DEVICE: ProtocolDriver = ProtocolDriver {
     open: |request| Box::pin(open::device(request)),
     create: Some(|filename, options| Box::pin(create::device(filename, options))),
     create_options: &[CREATE_OPTIONS[3]],
+    strong: &["filename"],
+    plain_name,
 };
 
 /// CD drives.
@@ -66,7 +70,13 @@ pub(crate) const HOST_CDROM: ProtocolDriver = ProtocolDriver {
     open: |request| Box::pin(open::device(request)),
     create: Some(|filename, options| Box::pin(create::device(filename, options))),
     create_options: &[CREATE_OPTIONS[3]],
+    strong: &["filename"],
+    plain_name,
 };
+
+fn plain_name(options: &Dict) -> Option<String> {
+    options.get_str("filename").map(str::to_owned)
+}
 
 /// `PREFIX:PATH`, where the prefix may be missing.
 #[expect(

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use block_core::{Edge, FilterDriver, Node, Role};
+use block_core::{Edge, FilterDriver, Node, ProtocolDriver, Role};
 use qapi::{Dict, Value, json};
 
 use crate::registry::is_protocol;
@@ -71,26 +71,10 @@ fn by_options(options: &Dict) -> String {
 
 impl Naming {
     /// A leaf opened with these options.
-    pub(super) fn of_leaf(driver: &str, options: &Dict) -> Self {
-        let host = matches!(driver, "file" | "host_device" | "host_cdrom");
-        let mut kept = if host {
-            strong(options, &["filename"])
-        } else {
-            options.clone()
-        };
-        kept.insert("driver", driver);
-        let filename = match options.get_str("filename") {
-            Some(name) => name.to_owned(),
-            None if driver.starts_with("null") => {
-                kept.remove("latency-ns");
-                if kept.len() == 1 {
-                    format!("{driver}://")
-                } else {
-                    by_options(&kept)
-                }
-            }
-            None => String::new(),
-        };
+    pub(super) fn of_leaf(driver: &ProtocolDriver, options: &Dict) -> Self {
+        let mut kept = strong(options, driver.strong);
+        kept.insert("driver", driver.name);
+        let filename = (driver.plain_name)(options).unwrap_or_else(|| by_options(&kept));
         Self {
             filename,
             options: kept,

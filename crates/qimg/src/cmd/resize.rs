@@ -117,6 +117,12 @@ async fn run(matches: ArgMatches) -> Outcome {
     disk.truncate(size, preallocation).await?;
     let now = disk.length().unwrap_or(size);
     cli::close(&disk).await?;
+    if now != size {
+        return Err(Error::new(
+            "Image was not resized; resizing may not be supported for this image",
+        )
+        .into());
+    }
     if args.json() {
         let mut record = Dict::new();
         record.insert("filename", name.as_str());

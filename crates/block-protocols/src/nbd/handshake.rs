@@ -1,4 +1,9 @@
-//! The client's side of the handshake: as much as it takes to list a server's exports, or to choose one for the kernel.
+//! The client's side of the handshake: greeting, TLS, the best form of replies, then a list of exports or one of them.
+//!
+//! ```text
+//! start -> (starttls, secured) -> upgrade -> list | choose | go
+//! ```
+//! Whatever was agreed before TLS is forgotten: it goes on as if the greeting had just been answered.
 
 use std::io;
 
@@ -15,20 +20,37 @@ const MOST: usize = 10_000;
 
 /// How far a server's protocol goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// One export, told in the greeting.
     Oldstyle,
     /// An export can be chosen, nothing else.
     ExportName,
+    /// Options are answered, requests in one piece each.
     Simple,
+    /// Requests are answered in chunks.
     Structured,
+    /// The same with lengths of 64 bits.
     Extended,
 }
 
+/// What came out of a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The export.
+    pub info: ExportInfo,
+    /// How requests are answered.
+    pub mode: Mode,
+    /// The number of the metadata context that was asked for, if there is one.
+    pub context: Option<u32>,
+}
+
 /// A connection whose handshake is under way.
-pub(crate) struct Client<S> {
+pub struct Client<S> {
     stream: S,
-    pub(crate) mode: Mode,
+    /// What both sides know.
+    pub mode: Mode,
+    /// 124 bytes follow the answer to `EXPORT_NAME`.
+    zeroes: bool,
 }
 
 /// A reply to an option.
@@ -50,6 +72,7 @@ fn name_of(option: u32) -> &'static str {
         option::GO => "go",
         option::STRUCTURED_REPLY => "structured reply",
         option::LIST_META_CONTEXT => "list meta context",
+        option::SET_META_CONTEXT => "set meta context",
         option::EXTENDED_HEADERS => "extended headers",
         _ => "<unknown>",
     }
@@ -60,16 +83,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     ///
     /// # Errors
     /// When it is no NBD server.
-    pub(crate) async fn start(stream: S) -> Result<Self> {
+    pub async fn start(stream: S) -> Result<Self> {
         let mut client = Self {
             stream,
             mode: Mode::Oldstyle,
+            zeroes: true,
         };
         let head = client.read::<{ Greeting::HEAD }>("initial magic").await?;
         if Greeting::style(&head).map_err(broken)? == Greeting::Old {
             return Ok(client);
         }
         let flags = u16::from_be_bytes(client.read("server flags").await?);
+        client.zeroes = flags & handshake::NO_ZEROES == 0;
         let known = handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES;
         client
             .send(&u32::from(flags & known).to_be_bytes())
@@ -83,11 +108,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(client)
     }
 
+    /// Asks the server to go on in TLS, and gives the connection back for that.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn starttls(mut self) -> Result<S> {
+        if self.mode < Mode::Simple {
+            return Err(Error::new("Server does not support STARTTLS"));
+        }
+        let number = option::STARTTLS;
+        self.send(&encode_option(number, &[])).await?;
+        let reply = self.reply(number).await?;
+        match reply.kind {
+            option_reply::ACK => {
+                acknowledged(number, &reply)?;
+                Ok(self.stream)
+            }
+            option_reply::ERR_UNSUP => Err(Error::new("Server don't support STARTTLS option")),
+            _ => Err(refused(number, &reply)),
+        }
+    }
+
+    /// Goes on inside TLS.
+    pub fn secured(stream: S, zeroes: bool) -> Self {
+        Self {
+            stream,
+            mode: Mode::Simple,
+            zeroes,
+        }
+    }
+
+    /// Whether `EXPORT_NAME` is answered with reserved bytes.
+    pub fn zeroes(&self) -> bool {
+        self.zeroes
+    }
+
     /// Asks for the best form of replies.
     ///
     /// # Errors
     /// When the server breaks the protocol.
-    pub(crate) async fn upgrade(&mut self) -> Result<()> {
+    pub async fn upgrade(&mut self) -> Result<()> {
         if self.mode != Mode::Simple {
             return Ok(());
         }
@@ -107,19 +167,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     ///
     /// # Errors
     /// When the server breaks the protocol.
-    pub(crate) async fn simple_option(&mut self, number: u32) -> Result<bool> {
+    pub async fn simple_option(&mut self, number: u32) -> Result<bool> {
         self.send(&encode_option(number, &[])).await?;
         let reply = self.reply(number).await?;
         if reply.kind & option_reply::ERROR != 0 {
             return Ok(false);
         }
-        if reply.kind != option_reply::ACK || !reply.payload.is_empty() {
-            return Err(Error::new(format!(
-                "Server answered option {number} ({}) with unexpected reply {:#x}",
-                name_of(number),
-                reply.kind
-            )));
-        }
+        acknowledged(number, &reply)?;
         Ok(true)
     }
 
@@ -127,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     ///
     /// # Errors
     /// When the server refuses, or breaks the protocol.
-    pub(crate) async fn list(&mut self) -> Result<Vec<ExportInfo>> {
+    pub async fn list(&mut self) -> Result<Vec<ExportInfo>> {
         match self.mode {
             Mode::Oldstyle => return self.old_export().await.map(|e| vec![e]),
             Mode::ExportName => return Err(Error::new("Server does not support export lists")),
@@ -151,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     ///
     /// # Errors
     /// When there is none of this name.
-    pub(crate) async fn go(&mut self, name: &str) -> Result<ExportInfo> {
+    pub async fn go(&mut self, name: &str) -> Result<ExportInfo> {
         let mut export = ExportInfo {
             name: name.to_owned(),
             ..ExportInfo::default()
@@ -160,6 +214,91 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return Err(Error::new("Server does not support NBD_OPT_GO"));
         }
         Ok(export)
+    }
+
+    /// Chooses an export by the best way there is, with a metadata context.
+    ///
+    /// # Errors
+    /// When there is none of this name, in QEMU's words.
+    pub async fn choose(&mut self, name: &str, context: &str) -> Result<Chosen> {
+        let mut chosen = Chosen {
+            info: ExportInfo {
+                name: name.to_owned(),
+                ..ExportInfo::default()
+            },
+            mode: self.mode,
+            context: None,
+        };
+        if self.mode == Mode::Oldstyle {
+            if !name.is_empty() {
+                return Err(Error::new("Server does not support non-empty export names"));
+            }
+            chosen.info = self.old_export().await?;
+            return Ok(chosen);
+        }
+        if self.mode >= Mode::Structured {
+            chosen.context = self.set_context(name, context).await?;
+        }
+        if self.mode >= Mode::Simple {
+            if self.info(option::GO, &mut chosen.info, true).await? {
+                return Ok(chosen);
+            }
+            // EXPORT_NAME cannot say no but by hanging up, so the list is asked first.
+            let names = self.names().await?;
+            if !names.is_empty() && !names.iter().any(|e| e.name == name) {
+                return Err(Error::new(format!(
+                    "No export with name '{name}' available"
+                )));
+            }
+        }
+        self.export_name(&mut chosen.info).await?;
+        Ok(chosen)
+    }
+
+    async fn export_name(&mut self, export: &mut ExportInfo) -> Result<()> {
+        let request = encode_option(option::EXPORT_NAME, export.name.as_bytes());
+        self.send(&request).await?;
+        export.size = u64::from_be_bytes(self.read("export length").await?);
+        export.flags = u16::from_be_bytes(self.read("export flags").await?);
+        if self.zeroes {
+            self.read::<124>("reserved block").await?;
+        }
+        Ok(())
+    }
+
+    /// The number of a context; `None`: the server does not have it.
+    async fn set_context(&mut self, export: &str, context: &str) -> Result<Option<u32>> {
+        let number = option::SET_META_CONTEXT;
+        let request = MetaRequest {
+            export: export.to_owned(),
+            queries: vec![context.to_owned()],
+        };
+        self.send(&encode_option(number, &request.encode())).await?;
+        let mut found = None;
+        loop {
+            let reply = self.reply(number).await?;
+            match reply.kind {
+                option_reply::META_CONTEXT if found.is_some() => {
+                    return Err(Error::new("Server answered with more than one context"));
+                }
+                option_reply::META_CONTEXT => {
+                    let told = MetaContext::decode(&reply.payload).map_err(broken)?;
+                    if told.name != context {
+                        return Err(Error::new(format!(
+                            "Failed to negotiate meta context '{context}', server answered with different context '{}'",
+                            shown(&told.name)
+                        )));
+                    }
+                    found = Some(told.id);
+                }
+                option_reply::ACK => {
+                    acknowledged(number, &reply)?;
+                    return Ok(found);
+                }
+                kind if kind & option_reply::ERROR != 0 => return Ok(None),
+                _ => return Err(refused(number, &reply)),
+            }
+        }
     }
 
     async fn old_export(&mut self) -> Result<ExportInfo> {
@@ -209,14 +348,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         for _ in 0..MOST {
             let reply = self.reply(number).await?;
             match reply.kind {
-                option_reply::ACK if told => return Ok(true),
+                option_reply::ACK if !reply.payload.is_empty() => {
+                    return Err(Error::new("server sent invalid NBD_REP_ACK"));
+                }
+                option_reply::ACK if told => return fits(export).map(|()| true),
                 option_reply::ACK => {
                     return Err(Error::new("broken server omitted NBD_INFO_EXPORT"));
                 }
                 option_reply::ERR_UNSUP => return Ok(false),
                 option_reply::INFO => {
                     let info = Info::decode(&reply.payload).map_err(broken)?;
-                    told |= matches!(info, Info::Export { .. });
+                    told |= matches!(info, Info::Export { flags, .. } if flags != 0);
                     // The name it was asked by is the one that counts, and the text of the list.
                     if !matches!(info, Info::Name(_) | Info::Description(_)) {
                         export.take(info).map_err(broken)?;
@@ -296,7 +438,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The connection, past the handshake.
-    pub(crate) fn into_inner(self) -> S {
+    pub fn into_inner(self) -> S {
         self.stream
     }
 }
@@ -312,6 +454,41 @@ fn failed(what: &str, error: &io::Error) -> Error {
         format!("Failed to read {what}: Unable to read from socket"),
         error,
     )
+}
+
+/// Refuses a size that its own unit does not divide.
+fn fits(export: &ExportInfo) -> Result<()> {
+    match export.block_sizes {
+        Some((min, ..)) if !export.size.is_multiple_of(u64::from(min)) => Err(Error::new(format!(
+            "export size {} is not multiple of minimum block size {min}",
+            export.size
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses everything but a plain yes.
+fn acknowledged(number: u32, reply: &Reply) -> Result<()> {
+    let name = name_of(number);
+    if reply.kind != option_reply::ACK {
+        return Err(Error::new(format!(
+            "Server answered option {number} ({name}) with unexpected reply {:#x}",
+            reply.kind
+        )));
+    }
+    if reply.payload.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "Option {number} ('{name}') response length is {} (it should be zero)",
+        reply.payload.len()
+    )))
+}
+
+/// A server's text as it may be printed.
+fn shown(text: &str) -> String {
+    let plain = text.chars().filter(|c| !c.is_control());
+    plain.take(nbd_proto::MAX_STRING).collect()
 }
 
 /// A reply that was not hoped for.
@@ -341,13 +518,8 @@ fn refused(number: u32, reply: &Reply) -> Error {
         hints.push("Did you forget a valid tls-creds?".to_owned());
     }
     if reply.kind & option_reply::ERROR != 0 && !reply.payload.is_empty() {
-        let text = String::from_utf8_lossy(&reply.payload);
-        let shown: String = text
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(4096)
-            .collect();
-        hints.push(format!("server reported: {shown}"));
+        let text = shown(&String::from_utf8_lossy(&reply.payload));
+        hints.push(format!("server reported: {text}"));
     }
     let error = Error::new(message);
     if hints.is_empty() {
