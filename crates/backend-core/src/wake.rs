@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Wakes the machine's loop, which then calls `Device::completed`. Copies wake the same loop. May be called from any thread,
-/// with no lock of the machine held.
+/// also with the machine's lock held; never blocks.
 #[derive(Clone)]
 pub struct Wake(Arc<dyn Fn() + Send + Sync>);
 

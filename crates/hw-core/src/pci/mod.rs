@@ -27,7 +27,7 @@ mod pin;
 mod tests;
 
 pub use config::{Bar, COMMAND, Config, Identity};
-pub use msi::{MSIX_ID, Msix};
+pub use msi::{MSIX_ID, Msix, Vector};
 pub use pin::Pin;
 
 /// First region number of the functions' windows.
