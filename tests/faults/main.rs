@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod full_disk;
+mod killed;
 mod locks;
 mod signals;
 mod stage;

@@ -1,6 +1,8 @@
 //! Image formats beside the reference: made, written, read, converted and looked at by both tools.
 #![forbid(unsafe_code)]
 
+mod hyperv;
 mod matrix;
+mod pairs;
 mod read_only;
 mod writes;

@@ -17,6 +17,14 @@ const CASES: &[Case] = &[
     case("vpc", "subformat=fixed", false),
     case("vpc", "force_size=on", false),
     case("vpc", "subformat=fixed,force_size=on", false),
+    case("vhdx", "", true),
+    case("vhdx", "subformat=fixed", true),
+    case("vhdx", "subformat=fixed,block_state_zero=off", true),
+    case(
+        "vhdx",
+        "block_size=1M,log_size=2M,block_state_zero=off",
+        true,
+    ),
     case("parallels", "", true),
     case("parallels", "cluster_size=65536", true),
     case("vmdk", "", true),
@@ -98,7 +106,10 @@ fn empty_images_are_alike() {
             case.create(&mut pair, size);
             if pair.our_dir().join("t.img").exists() && size != "0" {
                 case.look(&mut pair);
-                pair.same_content("t.img", case.format);
+                // The reference would read all of a vhdx disk twice.
+                if case.format != "vhdx" || size != "5G" {
+                    pair.same_content("t.img", case.format);
+                }
             }
         }
     }

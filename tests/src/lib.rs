@@ -8,6 +8,7 @@
 pub mod bytes;
 pub mod foreign;
 pub mod guest;
+pub mod hyperv;
 pub mod normal;
 pub mod pair;
 pub mod qcow2;

@@ -171,6 +171,8 @@ pub struct FormatInfo {
     pub backing: Option<BackingLink>,
     /// `format-specific`: the `data` record; `None` when the format has none.
     pub specific: Option<Dict>,
+    /// What names the content in images that stand on this one; not shown.
+    pub content_id: Option<String>,
 }
 
 /// Writing packed clusters.

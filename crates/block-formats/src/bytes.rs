@@ -21,6 +21,14 @@ macro_rules! field {
 }
 
 field!(
+    le16,
+    put_le16,
+    u16,
+    from_le_bytes,
+    to_le_bytes,
+    "16 bits, little endian"
+);
+field!(
     le32,
     put_le32,
     u32,

@@ -6,6 +6,7 @@ pub mod bochs;
 mod bytes;
 pub mod cloop;
 mod deflate;
+mod differencing;
 pub mod dmg;
 mod make;
 pub mod parallels;
@@ -16,8 +17,10 @@ pub mod raw;
 mod read_only;
 mod tables;
 pub mod vdi;
+pub mod vhdx;
 pub mod vmdk;
 pub mod vpc;
+mod windows;
 
 use block_core::FormatDriver;
 
@@ -30,6 +33,7 @@ pub const FORMATS: &[&FormatDriver] = &[
     &vmdk::DRIVER,
     &vdi::DRIVER,
     &vpc::DRIVER,
+    &vhdx::DRIVER,
     &bochs::DRIVER,
     &cloop::DRIVER,
     &dmg::DRIVER,

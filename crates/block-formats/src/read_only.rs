@@ -2,7 +2,7 @@
 
 use std::io;
 
-use block_core::{BoxFuture, Extent, Format, FormatInfo, Geometry, Placement};
+use block_core::{BoxFuture, Extent, Format, FormatInfo, Geometry, Node, Placement};
 use qapi::{Error, Result};
 
 /// Longest disk in bytes: the largest multiple of 1 GiB that 63 bits hold.
@@ -23,7 +23,24 @@ pub(crate) trait Lookup: Send + Sync + 'static {
     fn map_cached(&self, offset: u64, len: u64) -> Option<Extent>;
 
     /// As [`Format::decompress_at`].
-    fn unpack(&self, start: u64, packed: &[u8], cluster: &mut [u8]) -> io::Result<()>;
+    fn unpack(&self, _start: u64, _packed: &[u8], _cluster: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// As [`Format::opaque`].
+    fn opaque(&self) -> bool {
+        true
+    }
+
+    /// What `info` shows.
+    fn info(&self) -> FormatInfo {
+        FormatInfo::default()
+    }
+
+    /// As [`Format::backing_opened`].
+    fn backing_opened<'a>(&'a self, _backing: &'a Node) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// The rest of a format over a lookup.
@@ -63,7 +80,11 @@ impl<L: Lookup> Format for ReadOnly<L> {
     }
 
     fn opaque(&self) -> bool {
-        true
+        self.0.opaque()
+    }
+
+    fn backing_opened<'a>(&'a self, backing: &'a Node) -> BoxFuture<'a, ()> {
+        self.0.backing_opened(backing)
     }
 
     fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
@@ -71,7 +92,7 @@ impl<L: Lookup> Format for ReadOnly<L> {
     }
 
     fn info(&self) -> BoxFuture<'_, Result<FormatInfo>> {
-        Box::pin(std::future::ready(Ok(FormatInfo::default())))
+        Box::pin(std::future::ready(Ok(self.0.info())))
     }
 }
 

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use block_core::{Edge, WriteFlags, ZeroFlags};
+use block_core::{BoxFuture, Edge, WriteFlags, ZeroFlags};
 
 /// Memory for tables that need not be written, in bytes.
 const BUDGET: usize = 32 << 20;
@@ -114,6 +114,12 @@ pub(crate) enum Home {
     },
 }
 
+/// Brings pieces of tables to their places for a format that has its own way to survive a crash.
+pub(crate) trait Journal: Send + Sync {
+    /// Writes the pieces (offset in the file, bytes), all or none, behind what was written before.
+    fn write<'a>(&'a self, pieces: &'a [(u64, Vec<u8>)]) -> BoxFuture<'a, io::Result<()>>;
+}
+
 struct Table(Box<[AtomicU64]>);
 
 /// What the file does not have yet.
@@ -137,6 +143,7 @@ pub(crate) struct Tables {
     file: Arc<Edge>,
     coding: Coding,
     home: Home,
+    journal: Option<Arc<dyn Journal>>,
     /// Entries of what is read and written together.
     per_piece: u64,
     /// Such pieces of a table of the directory.
@@ -158,6 +165,12 @@ impl Page {
     /// How many entries there are from the asked one on.
     pub(crate) fn left(&self) -> u64 {
         self.left
+    }
+
+    /// The same, as if the table ended after `max` entries.
+    pub(crate) fn limit(mut self, max: u64) -> Self {
+        self.left = self.left.min(max);
+        self
     }
 
     /// The entry `k` places behind the asked one; `k` is below [`Page::left`].
@@ -195,6 +208,7 @@ impl Tables {
             file,
             coding,
             home,
+            journal: None,
             per_piece: piece / coding.width(),
             pieces,
             entries,
@@ -202,6 +216,12 @@ impl Tables {
             dirty: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The same, written by way of `journal`.
+    pub(crate) fn with_journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
+        self
     }
 
     /// Entries there can be.
@@ -477,9 +497,14 @@ impl Tables {
     }
 
     async fn write_pieces(&self, pieces: Pieces) -> io::Result<()> {
-        self.file.flush().await?;
-        for (at, bytes) in &pieces.tables {
-            self.file.write(*at, bytes, WriteFlags::default()).await?;
+        match &self.journal {
+            Some(journal) => journal.write(&pieces.tables).await?,
+            None => {
+                self.file.flush().await?;
+                for (at, bytes) in &pieces.tables {
+                    self.file.write(*at, bytes, WriteFlags::default()).await?;
+                }
+            }
         }
         if pieces.directory.is_empty() {
             return Ok(());

@@ -7,8 +7,13 @@ use block_protocols::{FILTERS, PROTOCOLS};
 /// How many bytes probing looks at.
 pub(crate) const PROBE_LEN: usize = 512;
 
+/// Other names that users know formats by.
+const ALIASES: &[(&str, &str)] = &[("vhd", "vpc")];
+
 /// The format called `name`; raw is not among them.
 pub fn find_format(name: &str) -> Option<&'static FormatDriver> {
+    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
+    let name = alias.map_or(name, |(_, name)| name);
     FORMATS.iter().copied().find(|d| d.name == name)
 }
 

@@ -39,7 +39,7 @@ impl<S: Scheme> Compress for Blocks<S> {
     fn place(&self, guest: u64, packed_len: u32) -> BoxFuture<'_, io::Result<Place>> {
         Box::pin(async move {
             self.begin().await?;
-            let page = self.core.tables.page(guest / self.core.block).await?;
+            let page = self.page(guest / self.core.block).await?;
             if page.left() == 0 {
                 return Err(errno(EIO));
             }

@@ -1,4 +1,4 @@
-//! A format that is a map from blocks of one size to places in one file: vdi, vpc, parallels, qcow and qed are this,
+//! A format that is a map from blocks of one size to places in one file: vdi, vhdx, vpc, parallels, qcow and qed are this,
 //! each with a [`Scheme`] that says what its entries mean.
 //!
 //! New blocks go to the end of the file. Entries stay in memory until a flush, which writes data first, then tables,
@@ -48,6 +48,18 @@ impl<S: Scheme> Blocks<S> {
     /// A format of this scheme.
     pub(crate) fn new(core: Core, scheme: S) -> Self {
         Self { core, scheme }
+    }
+
+    /// Entries from that of a block on.
+    async fn page(&self, block: u64) -> io::Result<Page> {
+        let (index, alike) = self.scheme.entry(block);
+        Ok(self.core.tables.page(index).await?.limit(alike))
+    }
+
+    /// The same, when they are in memory.
+    fn page_cached(&self, block: u64) -> Option<Page> {
+        let (index, alike) = self.scheme.entry(block);
+        Some(self.core.tables.page_cached(index)?.limit(alike))
     }
 
     /// What is at `offset`, from a page that starts with its block.
@@ -117,7 +129,7 @@ impl<S: Scheme> Blocks<S> {
         self.begin().await?;
         let core = &self.core;
         let (index, inside) = (offset / core.block, offset % core.block);
-        let page = core.tables.page(index).await?;
+        let page = self.page(index).await?;
         if page.left() == 0 || self.scheme.cell(page.entry(0)) == Cell::Bad {
             return Err(errno(EIO));
         }
@@ -173,7 +185,8 @@ impl<S: Scheme> Blocks<S> {
     }
 
     /// Changes an entry, giving its table a place first if it has none.
-    async fn set(&self, index: u64, raw: u64) -> io::Result<()> {
+    async fn set(&self, block: u64, raw: u64) -> io::Result<()> {
+        let (index, _) = self.scheme.entry(block);
         let tables = &self.core.tables;
         if tables.missing(index).is_some() {
             let _growing = self.core.growing.lock().await;
@@ -257,7 +270,7 @@ impl<S: Scheme> Blocks<S> {
     }
 
     async fn look(&self, offset: u64, len: u64) -> io::Result<Extent> {
-        let page = self.core.tables.page(offset / self.core.block).await?;
+        let page = self.page(offset / self.core.block).await?;
         self.extent(&page, offset, len)
     }
 }
@@ -281,7 +294,7 @@ impl<S: Scheme> Format for Blocks<S> {
     }
 
     fn map_cached(&self, offset: u64, len: u64) -> Option<Extent> {
-        let page = self.core.tables.page_cached(offset / self.core.block)?;
+        let page = self.page_cached(offset / self.core.block)?;
         self.extent(&page, offset, len).ok()
     }
 
@@ -294,7 +307,7 @@ impl<S: Scheme> Format for Blocks<S> {
         if !self.core.begun.load(Ordering::Acquire) {
             return None;
         }
-        let page = self.core.tables.page_cached(offset / self.core.block)?;
+        let page = self.page_cached(offset / self.core.block)?;
         self.in_place(&page, offset, len)
     }
 
@@ -319,6 +332,10 @@ impl<S: Scheme> Format for Blocks<S> {
             Some(packer) => packer.unpack(packed, cluster),
             None => Err(errno(ENOTSUP)),
         }
+    }
+
+    fn opaque(&self) -> bool {
+        self.scheme.opaque()
     }
 
     fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
@@ -367,3 +384,6 @@ impl<S: Scheme> Format for Blocks<S> {
         self.scheme.header().map(|_| self as &dyn ChangeBacking)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,16 @@ pub(crate) trait Scheme: Send + Sync + 'static {
         None
     }
 
+    /// Where the entry of a block is, and how many blocks from it on have theirs right behind.
+    fn entry(&self, block: u64) -> (u64, u64) {
+        (block, u64::MAX)
+    }
+
+    /// As [`block_core::Format::opaque`].
+    fn opaque(&self) -> bool {
+        false
+    }
+
     /// Bytes that lie before each block and belong to it, and what they are filled with.
     fn lead(&self) -> (u64, u8) {
         (0, 0)

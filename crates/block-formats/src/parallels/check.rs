@@ -11,6 +11,11 @@ use super::header::DATA_AT;
 use super::{Parallels, State};
 use crate::blocks::{Checker, Core};
 
+/// Bytes of a cluster that are copied together.
+const PIECE: u64 = 1 << 20;
+/// Entries that are checked: what is known of them is kept in memory.
+const MAX_ENTRIES: u64 = 1 << 26;
+
 struct Run<'a> {
     image: &'a Parallels,
     core: &'a Core,
@@ -133,10 +138,15 @@ impl Run<'_> {
 
     async fn copy(&mut self, index: usize, place: u64) -> io::Result<()> {
         let (cluster, unit) = (self.image.cluster, self.image.unit);
-        let mut bytes = vec![0; usize::try_from(cluster).unwrap_or(0)];
-        self.core.file.read(place * unit, &mut bytes).await?;
         let at = self.core.allocate(cluster, unit)?;
-        self.core.write(at, &bytes).await?;
+        let mut bytes = vec![0; usize::try_from(cluster.min(PIECE)).unwrap_or(0)];
+        for done in (0..cluster).step_by(bytes.len().max(1)) {
+            let left = usize::try_from(cluster - done).unwrap_or(usize::MAX);
+            let piece = bytes.len().min(left);
+            let piece = &mut bytes[..piece];
+            self.core.file.read(place * unit + done, piece).await?;
+            self.core.write(at + done, piece).await?;
+        }
         self.core.tables.set(index as u64, at / unit).await?;
         self.places[index] = at / unit;
         self.report.image_end_offset = self.report.image_end_offset.max(at + cluster);
@@ -168,6 +178,9 @@ impl Parallels {
 
     async fn check_all(&self, core: &Core, request: CheckRequest<'_>) -> Result<CheckReport> {
         let failed = |e: io::Error| Error::from_io("Could not check the image", &e);
+        if core.tables.room() > MAX_ENTRIES {
+            return Err(Error::new("The image has too many clusters to be checked"));
+        }
         let mut places = Vec::new();
         let scanned = core.tables.scan(|_, raw| places.push(raw)).await;
         scanned.map_err(failed)?;

@@ -1,7 +1,9 @@
 //! Checks and repairs a qed image: every table and cluster inside the file and used once.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::Acquire;
 
 use block_core::{BoxFuture, CheckReport, CheckRequest, Fix};
 use qapi::{Error, Result};
@@ -10,31 +12,30 @@ use super::header::NEED_CHECK;
 use super::{Qed, ZERO};
 use crate::blocks::{Checker, Core};
 
-/// Clusters of the file, one bit each: used.
-struct Used(Vec<u64>);
+/// Clusters in use, one bit each where the numbers are dense: an image that says it is huge takes no more memory than
+/// what it maps.
+#[derive(Default)]
+struct Used(HashMap<u64, u64>);
 
 impl Used {
-    /// Room for one bit a cluster.
-    fn new(clusters: u64) -> Result<Self> {
-        let words = usize::try_from(clusters.div_ceil(64));
-        let words = words.map_err(|_| Error::new("The file is too large to be checked"))?;
-        Ok(Self(vec![0; words]))
-    }
-
     /// Marks a cluster; whether it was marked before.
     fn again(&mut self, cluster: u64) -> bool {
-        let word = usize::try_from(cluster / 64)
-            .ok()
-            .and_then(|w| self.0.get_mut(w));
+        let word = self.0.entry(cluster / 64).or_default();
         let bit = 1 << (cluster % 64);
-        word.is_some_and(|word| std::mem::replace(word, *word | bit) & bit != 0)
+        std::mem::replace(word, *word | bit) & bit != 0
     }
 
-    fn has(&self, cluster: u64) -> bool {
-        let word = usize::try_from(cluster / 64)
-            .ok()
-            .and_then(|w| self.0.get(w));
-        word.is_some_and(|word| word & (1 << (cluster % 64)) != 0)
+    /// How many clusters from `first` on are in use.
+    fn count_from(&self, first: u64) -> u64 {
+        let counts = self
+            .0
+            .iter()
+            .map(|(word, bits)| match word.cmp(&(first / 64)) {
+                Ordering::Less => 0,
+                Ordering::Equal => (bits >> (first % 64)).count_ones(),
+                Ordering::Greater => bits.count_ones(),
+            });
+        counts.map(u64::from).sum()
     }
 }
 
@@ -113,7 +114,7 @@ impl Qed {
             qed: self,
             length,
             table_bytes,
-            used: Used::new(length / self.cluster)?,
+            used: Used::default(),
             report: CheckReport::default(),
             fix: fix.leaks || fix.errors,
         };
@@ -121,7 +122,7 @@ impl Qed {
         walk.mark(l1_offset, table_bytes);
         let per_table = table_bytes / 8;
         for (slot, entry) in (0..).zip(core.tables.directory()) {
-            let offset = entry.load(Ordering::Acquire);
+            let offset = entry.load(Acquire);
             if offset == 0 {
                 continue;
             }
@@ -139,8 +140,8 @@ impl Qed {
             }
         }
         let first = self.first / self.cluster;
-        let unused = (first..length / self.cluster).filter(|c| !walk.used.has(*c));
-        walk.report.leaks = unused.count() as u64;
+        let clusters = (length / self.cluster).saturating_sub(first);
+        walk.report.leaks = clusters.saturating_sub(walk.used.count_from(first));
         if walk.fix {
             core.tables.write_out().await.map_err(failed)?;
             self.mark_clean(core, &walk.report).await.map_err(failed)?;

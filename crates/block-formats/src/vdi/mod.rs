@@ -71,7 +71,12 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
     }
     let tables = Tables::array(file.clone(), Coding::Le32, map, blocks);
     let data = u64::from(header.data_offset);
-    let next = data + u64::from(header.allocated) * BLOCK;
+    let used = if request.read_write {
+        used(&tables, blocks).await.map_err(failed)?
+    } else {
+        0
+    };
+    let next = data + used.max(header.allocated.into()) * BLOCK;
     let core = Core::new(
         file.clone(),
         tables,
@@ -89,6 +94,18 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
         edges: vec![file],
         backing: None,
     })
+}
+
+/// Blocks up to the last one in use: the header's count is written last, and a power cut may have come before.
+async fn used(tables: &Tables, blocks: u64) -> io::Result<u64> {
+    let mut used = 0;
+    let see = |_, number| {
+        if number < blocks {
+            used = used.max(number + 1);
+        }
+    };
+    tables.scan(see).await?;
+    Ok(used)
 }
 
 impl Scheme for Vdi {

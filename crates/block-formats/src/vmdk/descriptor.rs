@@ -2,6 +2,7 @@
 
 use qapi::Result;
 
+use super::header::se_sparse;
 use crate::make::{invalid, unsupported};
 
 /// Bytes of a descriptor inside an extent, and where it starts.
@@ -157,10 +158,7 @@ fn extent(line: &str) -> Result<Option<Line>> {
         ("VMFS", None) => ("VMFS", Kind::Flat(0)),
         ("SPARSE", None) => ("SPARSE", Kind::Sparse),
         ("VMFSSPARSE", None) => ("VMFSSPARSE", Kind::Sparse),
-        ("SESPARSE", None) => {
-            // GAP: VMFS6's own kind of sparse extent.
-            return Err(unsupported("seSparse extents are not supported"));
-        }
+        ("SESPARSE", None) => return Err(se_sparse()),
         _ => return Ok(None),
     };
     let Some(sectors) = u64::try_from(sectors)

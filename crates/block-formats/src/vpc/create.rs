@@ -73,8 +73,9 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
         creator: if exact { *b"qem2" } else { *b"qemu" },
         data_offset: match kind {
             Kind::Fixed => u64::MAX,
-            Kind::Dynamic => FOOTER as u64,
+            Kind::Dynamic | Kind::Differencing => FOOTER as u64,
         },
+        id: String::new(),
     };
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -91,7 +92,7 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
                 .await
                 .map_err(failed)?;
         }
-        Kind::Dynamic => {
+        Kind::Dynamic | Kind::Differencing => {
             let whole = front(&bytes, footer.size);
             file.write(0, &whole, WriteFlags::default())
                 .await

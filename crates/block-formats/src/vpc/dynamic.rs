@@ -6,6 +6,7 @@ use std::sync::Arc;
 use block_core::{BoxFuture, Edge, FormatInfo, Opened};
 use qapi::{Error, Result};
 
+use super::Found;
 use super::footer::{FOOTER, Footer, checksum};
 use crate::blocks::{Blocks, Cell, Core, Scheme};
 use crate::bytes::{be32, be64, put_be32, put_be64};
@@ -19,7 +20,7 @@ pub(super) const BLOCK: u64 = 2 << 20;
 
 const MAGIC: &[u8] = b"cxsparse";
 /// A block that was never written.
-const FREE: u64 = 0xffff_ffff;
+pub(super) const FREE: u64 = 0xffff_ffff;
 /// Entries that the reference takes.
 const MAX_ENTRIES: u32 = i32::MAX as u32 / 4;
 
@@ -40,13 +41,19 @@ pub(super) fn encode(table: u64, entries: u32) -> [u8; HEADER] {
 /// What a block's entry means, and where the footer belongs.
 struct Dynamic {
     footer: [u8; FOOTER],
+    /// One of its copies has to be written anew.
+    damaged: bool,
+    id: String,
     /// Bytes of the bitmap before a block.
     bitmap: u64,
 }
 
-struct Header {
-    block: u64,
-    bitmap: u64,
+/// The header of a dynamic or differencing disk.
+pub(super) struct Header {
+    /// Bytes of a block.
+    pub(super) block: u64,
+    /// Bytes of the bitmap before it.
+    pub(super) bitmap: u64,
     entries: u32,
     table: u64,
 }
@@ -81,14 +88,18 @@ impl Header {
     }
 }
 
-/// Opens a dynamic disk of `size` bytes.
-pub(super) async fn open(
-    file: Arc<Edge>,
-    footer: &Footer,
-    bytes: [u8; FOOTER],
-    size: u64,
-    read_write: bool,
-) -> Result<Opened> {
+/// What dynamic and differencing disks have in common.
+pub(super) struct Front {
+    pub(super) header: Header,
+    /// Its bytes.
+    pub(super) raw: [u8; HEADER],
+    pub(super) tables: Tables,
+    /// First byte behind the last block.
+    pub(super) next: u64,
+}
+
+/// Reads the header, and where the table's blocks end.
+pub(super) async fn front(file: &Arc<Edge>, footer: &Footer, size: u64) -> Result<Front> {
     let length = file.node().length();
     let length = length.map_err(|e| Error::from_io("Unable to learn image size", &e))?;
     let mut raw = [0; HEADER];
@@ -108,7 +119,7 @@ pub(super) async fn open(
         return Err(invalid("Error reading pagetable"));
     };
     let tables = Tables::array(
-        file.clone(),
+        Arc::clone(file),
         Coding::Be32,
         header.table,
         header.entries.into(),
@@ -127,10 +138,29 @@ pub(super) async fn open(
             "block-vpc: free_data_block_offset points after the end of file. The image has been truncated.",
         ));
     }
-    let core = Core::new(file.clone(), tables, (size, header.block, next), read_write);
+    Ok(Front {
+        header,
+        raw,
+        tables,
+        next,
+    })
+}
+
+/// Opens a dynamic disk of `size` bytes.
+pub(super) async fn open(
+    file: Arc<Edge>,
+    (footer, found): (&Footer, Found),
+    size: u64,
+    read_write: bool,
+) -> Result<Opened> {
+    let front = front(&file, footer, size).await?;
+    let numbers = (size, front.header.block, front.next);
+    let core = Core::new(file.clone(), front.tables, numbers, read_write);
     let scheme = Dynamic {
-        footer: bytes,
-        bitmap: header.bitmap,
+        footer: found.bytes,
+        damaged: found.damaged,
+        id: footer.id.clone(),
+        bitmap: front.header.bitmap,
     };
     Ok(Opened {
         format: Box::new(Blocks::new(core, scheme)),
@@ -161,6 +191,17 @@ impl Scheme for Dynamic {
         512
     }
 
+    /// What one copy lost, the other still knows.
+    fn begin<'a>(&'a self, core: &'a Core) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            if self.damaged {
+                core.write(0, &self.footer).await?;
+                core.write(core.next(), &self.footer).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// New blocks were put where the footer was.
     fn settle<'a>(&'a self, core: &'a Core) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move { core.write(core.next(), &self.footer).await })
@@ -170,6 +211,7 @@ impl Scheme for Dynamic {
         FormatInfo {
             dirty: Some(false),
             cluster_size: Some(core.block),
+            content_id: Some(self.id.clone()),
             ..FormatInfo::default()
         }
     }

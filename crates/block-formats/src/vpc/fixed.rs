@@ -19,15 +19,17 @@ struct Fixed {
     size: u64,
     /// Bytes before the footer.
     there: u64,
+    id: String,
 }
 
 /// Opens a disk of `size` bytes in a file of `length` bytes.
-pub(super) fn open(file: Arc<Edge>, size: u64, length: u64) -> Opened {
+pub(super) fn open(file: Arc<Edge>, size: u64, length: u64, id: String) -> Opened {
     let there = length.saturating_sub(super::FOOTER as u64).min(size);
     let fixed = Fixed {
         file: Arc::clone(&file),
         size,
         there,
+        id,
     };
     Opened {
         format: Box::new(fixed),
@@ -124,6 +126,7 @@ impl Format for Fixed {
     fn info(&self) -> BoxFuture<'_, Result<FormatInfo>> {
         Box::pin(std::future::ready(Ok(FormatInfo {
             dirty: Some(false),
+            content_id: Some(self.id.clone()),
             ..FormatInfo::default()
         })))
     }

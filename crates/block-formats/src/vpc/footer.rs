@@ -3,7 +3,7 @@
 use qapi::Result;
 
 use crate::bytes::{be16, be32, be64, put_be16, put_be32, put_be64};
-use crate::make::{invalid, unsupported};
+use crate::make::invalid;
 
 /// Bytes of the footer.
 pub(super) const FOOTER: usize = 512;
@@ -64,6 +64,7 @@ impl Chs {
 pub(super) enum Kind {
     Fixed,
     Dynamic,
+    Differencing,
 }
 
 /// Where the size of the disk is taken from.
@@ -78,7 +79,7 @@ pub(super) enum SizeFrom {
 }
 
 /// Fields that matter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Footer {
     pub(super) kind: Kind,
     pub(super) chs: Chs,
@@ -86,31 +87,31 @@ pub(super) struct Footer {
     pub(super) creator: [u8; 4],
     /// Where the header of a dynamic disk is.
     pub(super) data_offset: u64,
+    /// Names the disk in those that stand on it.
+    pub(super) id: String,
 }
 
 impl Footer {
-    /// Reads and checks it; one at the front belongs to a dynamic disk.
+    /// Reads and checks it.
     ///
     /// # Errors
     /// In the reference's words.
-    pub(super) fn decode(bytes: &[u8; FOOTER], at_front: bool) -> Result<Self> {
-        let told = be32(bytes, 60);
-        if !at_front && (!bytes.starts_with(MAGIC) || told != 2) {
+    pub(super) fn decode(bytes: &[u8; FOOTER]) -> Result<Self> {
+        if !bytes.starts_with(MAGIC) {
             return Err(invalid("invalid VPC image"));
         }
-        if checksum(bytes, CHECKSUM_AT) != be32(bytes, CHECKSUM_AT) {
+        if !is_whole(bytes) {
             return Err(invalid("Incorrect header checksum"));
         }
-        let kind = match (at_front, told) {
-            (false, _) => Kind::Fixed,
-            (true, 4) => {
-                // GAP: a differencing disk needs its parent locators read.
-                return Err(unsupported("Differencing VHD images are not supported"));
-            }
-            (true, _) => Kind::Dynamic,
+        let kind = match be32(bytes, 60) {
+            2 => Kind::Fixed,
+            4 => Kind::Differencing,
+            // Others do not look at it in a copy at the front.
+            _ => Kind::Dynamic,
         };
-        let mut creator = [0; 4];
+        let (mut creator, mut id) = ([0; 4], [0; 16]);
         creator.copy_from_slice(&bytes[28..32]);
+        id.copy_from_slice(&bytes[68..84]);
         Ok(Self {
             kind,
             chs: Chs {
@@ -121,6 +122,7 @@ impl Footer {
             size: be64(bytes, 48),
             creator,
             data_offset: be64(bytes, 16),
+            id: id_text(&id),
         })
     }
 
@@ -165,6 +167,16 @@ impl Footer {
         put_be32(&mut bytes, CHECKSUM_AT, sum);
         bytes
     }
+}
+
+/// Whether it has its mark and the sum it says.
+pub(super) fn is_whole(bytes: &[u8; FOOTER]) -> bool {
+    bytes.starts_with(MAGIC) && checksum(bytes, CHECKSUM_AT) == be32(bytes, CHECKSUM_AT)
+}
+
+/// An id as text.
+pub(super) fn id_text(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The complement of the sum of all bytes but the four of the checksum itself.

@@ -29,9 +29,10 @@ fn a_footer_reads_back_and_its_sum_is_checked() {
         size: 10 << 20,
         creator: *b"win ",
         data_offset: 512,
+        id: String::new(),
     };
     let mut bytes: [u8; FOOTER] = footer.encode(1, [7; 16]);
-    let read = Footer::decode(&bytes, true).expect("it is good");
+    let read = Footer::decode(&bytes).expect("it is good");
     assert_eq!(
         read.disk_size(SizeFrom::Creator).expect("it fits"),
         10 << 20
@@ -39,6 +40,6 @@ fn a_footer_reads_back_and_its_sum_is_checked() {
     let by_geometry = read.disk_size(SizeFrom::Geometry).expect("it fits");
     assert_eq!(by_geometry, Chs::of(20480).total() * 512);
     bytes[50] ^= 1;
-    let error = Footer::decode(&bytes, true).expect_err("the sum is wrong");
+    let error = Footer::decode(&bytes).expect_err("the sum is wrong");
     assert_eq!(error.to_string(), "Incorrect header checksum");
 }
