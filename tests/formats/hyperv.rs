@@ -7,6 +7,8 @@ use house_tests::hyperv::{
 use house_tests::{Output, Pair, require};
 
 const MIB: u64 = 1 << 20;
+/// The same, where the log is.
+const LOG: usize = 1 << 20;
 const GUID: [u8; 16] = [7; 16];
 
 /// An image of 8 MiB with blocks of 1 MiB, and a megabyte of sevens at its end that no block is yet.
@@ -24,7 +26,7 @@ fn with_lost_block(pair: &mut Pair) -> Vec<u8> {
     pair.reference().run(&pair.reference_dir(), &args).ok();
     let mut image = std::fs::read(pair.reference_dir().join("t.img")).expect("it was made");
     let end = image.len();
-    put(&mut image, end, &[7; MIB as usize]);
+    put(&mut image, end, &[7; LOG]);
     image
 }
 
@@ -82,7 +84,7 @@ fn a_log_is_replayed_by_check() {
     for torn in [4, 70, 64 + 20, 4096, 4096 + 100, 8191] {
         let mut pair = require!(Pair::new(&format!("torn at {torn}")));
         let mut image = image.clone();
-        image[MIB as usize + torn] ^= 0x40;
+        image[LOG + torn] ^= 0x40;
         alike(&mut pair, &image);
         assert_eq!(disk(&pair)[3 << 20], 0, "a torn entry is none");
     }
@@ -100,7 +102,7 @@ fn a_row_of_entries_ends_with_the_first_torn_one() {
         put_entry(&mut image, 0, &first);
         put_entry(&mut image, first.len(), &second);
         if torn {
-            image[MIB as usize + first.len() + 5000] ^= 1;
+            image[LOG + first.len() + 5000] ^= 1;
         }
         name_log(&mut image, GUID);
         alike(&mut pair, &image);

@@ -29,12 +29,12 @@ fn entries_of_bitmaps_stand_between_those_of_blocks() {
 #[test]
 fn states_say_what_a_block_is() {
     assert_eq!(bat::block(0), Block::Absent);
-    assert_eq!(bat::block(7 * MIB | 2), Block::Zero);
-    assert_eq!(bat::block(7 * MIB | 6), Block::Data(7 * MIB));
-    assert_eq!(bat::block(7 * MIB | 7), Block::Partly(7 * MIB));
+    assert_eq!(bat::block((7 * MIB) | 2), Block::Zero);
+    assert_eq!(bat::block((7 * MIB) | 6), Block::Data(7 * MIB));
+    assert_eq!(bat::block((7 * MIB) | 7), Block::Partly(7 * MIB));
     // In the header, or of a state that there is not.
     assert_eq!(bat::block(6), Block::Bad);
-    assert_eq!(bat::block(7 * MIB | 4), Block::Bad);
+    assert_eq!(bat::block((7 * MIB) | 4), Block::Bad);
 }
 
 #[test]
