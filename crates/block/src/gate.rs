@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use block_core::{BoxFuture, Edge, Gate, Node, Perms, Role};
+use object::Object;
 use qapi::{Dict, Error, Value};
 
 use crate::name::ImageName;
-use crate::objects::Object;
 use crate::open::{Flags, Session};
 use crate::policy;
 
@@ -79,7 +79,7 @@ impl Gate for ImageGate<'_> {
     }
 
     fn object(&self, id: &str) -> Option<Object> {
-        self.session.object(id)
+        self.session.objects.find(id)
     }
 
     fn create_file<'a>(

@@ -13,11 +13,12 @@ use block_core::{
     BackingLink, CacheMode, DetectZeroes, Edge, FormatDriver, Graph, Kind, Node, NodeSpec,
     OpenRequest, Opened, Perms, ProtocolOpen, Role, Root,
 };
+use object::Objects;
 use qapi::{Dict, Error, Value, opts};
 
 use crate::gate::ImageGate;
 use crate::name::{self, ImageName, Named};
-use crate::objects::Objects;
+use crate::objects::TYPES;
 use crate::policy;
 use crate::registry::{
     PROBE_LEN, find_filter, find_format, find_protocol, looks_like_format, probe,
@@ -67,20 +68,24 @@ pub enum Layer<'a> {
 }
 
 /// One tool's open disks.
-#[derive(Default)]
 pub struct Session {
     graph: Graph,
     pub(crate) allowed: Vec<PathBuf>,
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
 }
 
 impl Session {
     /// A session in which names inside images may reach what is beneath `allowed`.
     pub fn new(allowed: &[String]) -> Self {
+        Self::with_objects(allowed, Arc::new(Objects::of(TYPES)))
+    }
+
+    /// The same with objects that exist already.
+    pub fn with_objects(allowed: &[String], objects: Arc<Objects>) -> Self {
         Self {
             graph: Graph::new(),
             allowed: policy::allowed_folders(allowed),
-            objects: Objects::default(),
+            objects,
         }
     }
 
@@ -282,7 +287,7 @@ impl Session {
             cache: common.cache,
             force_share: common.force_share,
             auto_read_only: common.auto_read_only,
-            object: &|id| self.object(id),
+            object: &|id| self.objects.find(id),
         };
         let protocol = (driver.open)(request).await?;
         common.writable &= !protocol.read_only();

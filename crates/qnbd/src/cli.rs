@@ -7,7 +7,7 @@ use qapi::{Error, Result};
 
 use crate::kernel::{detach, devices};
 use crate::listen;
-use crate::objects::Endpoint;
+use crate::objects::{self, Endpoint};
 use crate::options::{OPTIONS, OWN};
 use crate::settings::Settings;
 use crate::{generate, list, server};
@@ -222,7 +222,7 @@ fn check_tls(settings: &Settings) -> Result<()> {
     } else {
         Endpoint::Server
     };
-    let found = settings.objects.credentials(id, end);
+    let found = objects::credentials(&settings.objects, id, end);
     found
         .map(drop)
         .map_err(|e| e.prefix("Failed to get TLS creds: "))

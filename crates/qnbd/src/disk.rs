@@ -30,7 +30,7 @@ pub(crate) async fn open(settings: &Settings) -> Result<Disk> {
     } else {
         Layer::Name(file, settings.format.as_deref())
     };
-    let session = Session::new(&settings.allow);
+    let session = Session::with_objects(&settings.allow, Arc::clone(&settings.objects));
     let opened = async {
         check_aio(settings)?;
         if settings.snapshot {

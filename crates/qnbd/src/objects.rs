@@ -1,18 +1,10 @@
 //! `--object TYPE,id=ID,...`: what options name by an id.
 
-use qapi::{Dict, Error, Result, Value, json, opts};
+use std::sync::Arc;
 
-/// One object.
-#[derive(Debug, Clone)]
-pub(crate) struct Object {
-    id: String,
-    kind: String,
-    properties: Dict,
-}
-
-/// All objects of a command line.
-#[derive(Debug, Default)]
-pub(crate) struct Objects(Vec<Object>);
+use block::FILTER_OBJECTS;
+use object::{ObjectType, Objects};
+use qapi::{Dict, Error, Result, opts};
 
 /// Which end of a connection credentials are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,149 +22,90 @@ impl Endpoint {
     }
 }
 
-/// Types that can be made, and their properties.
-const TYPES: &[(&str, &[&str])] = &[
-    ("secret", &["data", "file", "format", "keyid", "iv"]),
-    (
-        "tls-creds-x509",
-        &[
-            "dir",
-            "endpoint",
-            "verify-peer",
-            "priority",
-            "sanity-check",
-            "passwordid",
-        ],
-    ),
-    (
-        "tls-creds-psk",
-        &["dir", "endpoint", "verify-peer", "priority", "username"],
-    ),
-    (
-        "tls-creds-anon",
-        &["dir", "endpoint", "verify-peer", "priority"],
-    ),
-    ("authz-simple", &["identity"]),
+/// TLS credentials.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    endpoint: Endpoint,
+}
+
+/// Who may connect.
+struct Authorization;
+
+/// Types of this tool's own.
+// GAP: authz-list and the other authorization lists cannot be made.
+const TYPES: &[ObjectType] = &[
+    ObjectType {
+        name: "tls-creds-x509",
+        make: |options, _| {
+            let known = ["dir", "priority", "passwordid"];
+            make_credentials(options, &known, &["verify-peer", "sanity-check"])
+        },
+    },
+    ObjectType {
+        name: "tls-creds-psk",
+        make: |options, _| {
+            make_credentials(options, &["dir", "priority", "username"], &["verify-peer"])
+        },
+    },
+    ObjectType {
+        name: "tls-creds-anon",
+        make: |options, _| make_credentials(options, &["dir", "priority"], &["verify-peer"]),
+    },
+    ObjectType {
+        name: "authz-simple",
+        make: |options, _| {
+            opts::take_str(options, "identity")?;
+            Ok(Arc::new(Authorization))
+        },
+    },
 ];
 
-impl Objects {
-    /// Makes one more.
-    ///
-    /// # Errors
-    /// In QEMU's words.
-    pub(crate) fn add(&mut self, text: &str) -> Result<()> {
-        let mut properties = read(text)?;
-        let kind = match opts::take_str(&mut properties, "qom-type")? {
-            Some(kind) => kind,
-            None => return Err(Error::new("Parameter 'qom-type' is missing")),
-        };
-        let Some((_, known)) = TYPES.iter().find(|(name, _)| *name == kind) else {
-            // GAP: no throttle groups, authorization lists and other objects.
-            return Err(Error::new(format!(
-                "Parameter 'qom-type' does not accept value '{kind}'"
-            )));
-        };
-        let id = match opts::take_str(&mut properties, "id")? {
-            Some(id) => id,
-            None => return Err(Error::new("Parameter 'id' is missing")),
-        };
-        if let Some((name, _)) = properties.iter().find(|(name, _)| !known.contains(name)) {
-            return Err(Error::new(format!("Parameter '{name}' is unexpected")));
-        }
-        if self.find(&id).is_some() {
-            return Err(Error::new(format!(
-                "attempt to add duplicate property '{id}' to object (type 'container')"
-            )));
-        }
-        let object = Object {
-            id,
-            kind,
-            properties,
-        };
-        object.check()?;
-        self.0.push(object);
-        Ok(())
-    }
-
-    pub(crate) fn find(&self, id: &str) -> Option<&Object> {
-        self.0.iter().find(|o| o.id == id)
-    }
-
-    /// TLS credentials for one end.
-    ///
-    /// # Errors
-    /// When there are none by this id, or they are for the other end.
-    pub(crate) fn credentials(&self, id: &str, end: Endpoint) -> Result<&Object> {
-        let object = self
-            .find(id)
-            .ok_or_else(|| Error::new(format!("No TLS credentials with id '{id}'")))?;
-        if !object.kind.starts_with("tls-creds-") {
-            return Err(Error::new(format!(
-                "Object with id '{id}' is not TLS credentials"
-            )));
-        }
-        let given = object.text("endpoint").unwrap_or("client");
-        if given != end.name() {
-            return Err(Error::new(format!(
-                "Expected TLS credentials for a {} endpoint",
-                end.name()
-            )));
-        }
-        Ok(object)
-    }
+/// No objects yet.
+pub(crate) fn none() -> Objects {
+    Objects::of(&[crypto::OBJECTS, FILTER_OBJECTS, TYPES])
 }
 
-impl Object {
-    /// A property.
-    fn text(&self, name: &str) -> Option<&str> {
-        self.properties.get_str(name)
+fn make_credentials(
+    options: &mut Dict,
+    texts: &[&str],
+    switches: &[&str],
+) -> Result<object::Object> {
+    for name in texts {
+        opts::take_str(options, name)?;
     }
-
-    fn check(&self) -> Result<()> {
-        if self.kind == "secret" {
-            return match (self.text("data"), self.text("file")) {
-                (None, None) => Err(Error::new("Either 'file' or 'data' must be provided")),
-                (Some(_), Some(_)) => Err(Error::new("'file' and 'data' are mutually exclusive")),
-                _ => Ok(()),
-            };
-        }
-        if let Some(end) = self
-            .text("endpoint")
-            .filter(|e| !["client", "server"].contains(e))
-        {
+    for name in switches {
+        opts::take_bool(options, name)?;
+    }
+    let endpoint = match opts::take_str(options, "endpoint")?.as_deref() {
+        None | Some("client") => Endpoint::Client,
+        Some("server") => Endpoint::Server,
+        Some(other) => {
             return Err(Error::new(format!(
-                "Parameter 'endpoint' does not accept value '{end}'"
+                "Parameter 'endpoint' does not accept value '{other}'"
             )));
         }
-        for name in ["verify-peer", "sanity-check"] {
-            if let Some(text) = self.text(name) {
-                opts::parse_bool(name, text)?;
-            }
-        }
-        Ok(())
-    }
+    };
+    Ok(Arc::new(Credentials { endpoint }))
 }
 
-/// Reads an option string or JSON. Values become texts.
-fn read(text: &str) -> Result<Dict> {
-    let mut out = Dict::new();
-    if text.starts_with('{') {
-        let Value::Dict(given) = json::parse(text)? else {
-            return Err(Error::new("Invalid JSON object given"));
-        };
-        for (name, value) in given.into_entries() {
-            let value = match value {
-                Value::Bool(on) => Value::from(if on { "on" } else { "off" }),
-                other => other,
-            };
-            out.insert(name, value);
-        }
-        return Ok(out);
+/// TLS credentials for one end.
+///
+/// # Errors
+/// When there are none by this id, or they are for the other end.
+pub(crate) fn credentials(objects: &Objects, id: &str, end: Endpoint) -> Result<Arc<Credentials>> {
+    let object = objects
+        .find(id)
+        .ok_or_else(|| Error::new(format!("No TLS credentials with id '{id}'")))?;
+    let found: Arc<Credentials> = object
+        .downcast()
+        .map_err(|_| Error::new(format!("Object with id '{id}' is not TLS credentials")))?;
+    if found.endpoint != end {
+        return Err(Error::new(format!(
+            "Expected TLS credentials for a {} endpoint",
+            end.name()
+        )));
     }
-    for (name, value) in opts::split(text, Some("qom-type")) {
-        out.insert(name, value);
-    }
-    Ok(out)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -180,8 +113,7 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> String {
-        let mut objects = Objects::default();
-        objects.add(text).unwrap_err().message().to_owned()
+        none().add(text).unwrap_err().message().to_owned()
     }
 
     #[test]
@@ -192,20 +124,24 @@ mod tests {
             "Parameter 'qom-type' does not accept value 'foo'"
         );
         assert_eq!(
-            refusal("secret,id=x"),
-            "Either 'file' or 'data' must be provided"
+            refusal("tls-creds-psk,id=x,sanity-check=on"),
+            "Parameter 'sanity-check' is unexpected"
+        );
+        assert_eq!(
+            refusal("tls-creds-x509,id=x,endpoint=middle"),
+            "Parameter 'endpoint' does not accept value 'middle'"
         );
     }
 
     #[test]
     fn credentials_are_for_one_end() {
-        let mut objects = Objects::default();
+        let objects = none();
         objects.add("secret,id=s,data=1").unwrap();
         objects
             .add("{\"qom-type\": \"tls-creds-x509\", \"id\": \"t\", \"endpoint\": \"server\", \"verify-peer\": false}")
             .unwrap();
         let error = |id, end| {
-            let found = objects.credentials(id, end);
+            let found = credentials(&objects, id, end);
             found.unwrap_err().message().to_owned()
         };
         assert_eq!(
@@ -220,6 +156,6 @@ mod tests {
             error("t", Endpoint::Client),
             "Expected TLS credentials for a client endpoint"
         );
-        assert!(objects.credentials("t", Endpoint::Server).is_ok());
+        assert!(credentials(&objects, "t", Endpoint::Server).is_ok());
     }
 }

@@ -1,11 +1,14 @@
 //! What a command line asks for. Options are looked at in their order, so that the first wrong one is told.
 
+use std::sync::Arc;
+
 use block::CacheMode;
 use block::core::DetectZeroes;
+use object::Objects;
 use qapi::{Error, Result, opts};
 
 use crate::number;
-use crate::objects::Objects;
+use crate::objects;
 
 /// Longest name and description that the protocol carries, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -54,7 +57,7 @@ pub(crate) struct Settings {
     pub(crate) allocation_depth: bool,
     /// The last one given comes first.
     pub(crate) bitmaps: Vec<String>,
-    pub(crate) objects: Objects,
+    pub(crate) objects: Arc<Objects>,
     pub(crate) tls_creds: Option<String>,
     pub(crate) tls_authz: Option<String>,
     pub(crate) tls_hostname: Option<String>,
@@ -99,7 +102,7 @@ impl Default for Settings {
             offset: 0,
             allocation_depth: false,
             bitmaps: Vec::new(),
-            objects: Objects::default(),
+            objects: Arc::new(objects::none()),
             tls_creds: None,
             tls_authz: None,
             tls_hostname: None,

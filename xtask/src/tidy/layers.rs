@@ -17,7 +17,7 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("object", &["qapi"]),
     ("reactor", &["sys"]),
     ("guest-mem", &["codec", "sys"]),
-    ("crypto", &["object", "codec"]),
+    ("crypto", &["object", "codec", "qapi"]),
     ("nbd-proto", &["codec"]),
     ("hw-core", &["accel-core", "backend-core", "block-core"]),
     ("x86-jit", &["x86-cpu"]),

@@ -10,11 +10,8 @@ mod preallocate;
 mod quorum;
 mod throttle;
 
-use std::any::Any;
-use std::sync::Arc;
-
 use block_core::FilterDriver;
-use qapi::Dict;
+use object::ObjectType;
 
 /// Every filter.
 pub const FILTERS: &[&FilterDriver] = &[
@@ -28,8 +25,5 @@ pub const FILTERS: &[&FilterDriver] = &[
     &throttle::THROTTLE,
 ];
 
-/// Makes an object from its options, and takes those it knows.
-type ObjectMaker = fn(&mut Dict) -> qapi::Result<Arc<dyn Any + Send + Sync>>;
-
-/// Objects that filters use, by `qom-type`.
-pub const OBJECTS: &[(&str, ObjectMaker)] = &[("throttle-group", throttle::create_group)];
+/// Objects that filters use.
+pub const OBJECTS: &[ObjectType] = &[throttle::GROUP];

@@ -7,10 +7,16 @@ use std::io;
 use std::sync::Arc;
 
 use block_core::{BoxFuture, Edge, Filter, FilterDriver, FilterOpen, WriteFlags, ZeroFlags};
+use object::ObjectType;
 use qapi::{Error, opts};
 
-pub(crate) use group::create as create_group;
 use group::{Direction, ThrottleGroup};
+
+/// The object that says the limits.
+pub(crate) const GROUP: ObjectType = ObjectType {
+    name: "throttle-group",
+    make: |options, _| group::create(options),
+};
 
 /// The driver.
 pub(crate) const THROTTLE: FilterDriver = FilterDriver {
