@@ -1,5 +1,6 @@
 //! What a device may ask of the whole machine: reset, power off, exit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A wish of the guest that the machine's loop fulfils after the access.
@@ -23,6 +24,7 @@ pub enum Request {
 #[derive(Debug, Clone, Default)]
 pub struct Control {
     wish: Arc<Mutex<Option<Request>>>,
+    waiting: Arc<AtomicBool>,
 }
 
 impl Control {
@@ -35,11 +37,18 @@ impl Control {
     pub fn ask(&self, request: Request) {
         let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
         wish.get_or_insert(request);
+        self.waiting.store(true, Ordering::Release);
+    }
+
+    /// Whether something was asked for.
+    pub fn waits(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Takes the wish away.
     pub fn take(&self) -> Option<Request> {
         let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.store(false, Ordering::Release);
         wish.take()
     }
 }

@@ -169,6 +169,14 @@ impl Interrupts {
         self.settle();
     }
 
+    /// An input that only the I/O APIC has goes to a level.
+    pub fn apic_only(&mut self, gsi: usize, level: bool) {
+        if let Ok(gsi) = u8::try_from(gsi) {
+            self.chips.io.set(gsi, level);
+            self.settle();
+        }
+    }
+
     /// A message-signalled interrupt (Intel SDM volume 3, "Message Signalled Interrupts").
     fn message(&mut self, address: u64, data: u32) {
         if address >> 20 != 0xfee {

@@ -1,0 +1,106 @@
+//! What a machine is built from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use accel_core::Accel;
+use backend_core::chars::Sink;
+use dev_chipset::fw_cfg::Items;
+use firmware::kernel::Kernel;
+
+use crate::board::Board;
+use crate::device::DeviceOption;
+use crate::machine::Machine;
+
+/// A debug console at a port.
+pub struct DebugPort {
+    /// Where.
+    pub port: u16,
+    /// Where its bytes go.
+    pub sink: Box<dyn Sink>,
+}
+
+/// What to build.
+pub struct Config {
+    /// The board.
+    pub board: &'static Board,
+    /// The machine type's full name, as SMBIOS shows it.
+    pub machine_type: String,
+    /// RAM in bytes.
+    pub ram: u64,
+    /// Sockets, cores, threads; their product is the number of processors.
+    pub topology: (u32, u32, u32),
+    /// What runs the processors.
+    pub accel: Arc<dyn Accel>,
+    /// The firmware's bytes.
+    pub firmware: Vec<u8>,
+    /// The VGA adapter's BIOS; without one the board has no adapter.
+    pub vga_bios: Option<Vec<u8>>,
+    /// A kernel to boot.
+    pub kernel: Option<Kernel>,
+    /// Serial ports in order; a missing one is not there.
+    pub serial: Vec<Option<Box<dyn Sink>>>,
+    /// Debug consoles.
+    pub debug: Vec<DebugPort>,
+    /// `-device`.
+    pub devices: Vec<DeviceOption>,
+    /// UUID.
+    pub uuid: Option<[u8; 16]>,
+    /// Boot order, letters of a, c, d, n.
+    pub boot_order: String,
+    /// The boot menu is wanted.
+    pub boot_menu: bool,
+    /// No screen: the firmware keeps to the serial port.
+    pub no_graphic: bool,
+    /// Seconds since 1970 that the clock shows at start.
+    pub epoch: i64,
+    /// There is an HPET.
+    pub hpet: bool,
+    /// More items for the firmware.
+    pub items: Items,
+}
+
+impl Config {
+    /// Number of processors.
+    pub fn cpus(&self) -> u32 {
+        let (sockets, cores, threads) = self.topology;
+        sockets.saturating_mul(cores).saturating_mul(threads).max(1)
+    }
+}
+
+/// A machine, and which of its devices take bytes from backends.
+pub struct Built {
+    /// The machine.
+    pub machine: Machine,
+    /// Device numbers of the serial ports, in the order of [`Config::serial`].
+    pub serial: Vec<Option<usize>>,
+}
+
+/// Why a machine cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildError {
+    /// The host gives no memory.
+    Memory(String),
+    /// The firmware's size is none that can be.
+    Firmware,
+    /// An item for the firmware has a name that is too long, or there are too many.
+    Items,
+    /// More processors than the board has room for.
+    Cpus(u32),
+    /// A `-device` cannot be made; option and reason.
+    Device(String, String),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(why) => write!(f, "cannot set up guest memory 'pc.ram': {why}"),
+            Self::Firmware => f.write_str("the firmware's size is not a multiple of 64 KiB"),
+            Self::Items => f.write_str("too many fw_cfg files, or a name that is too long"),
+            Self::Cpus(most) => write!(f, "The max CPUs supported is {most}"),
+            Self::Device(_, why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

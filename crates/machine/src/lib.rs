@@ -1,0 +1,18 @@
+//! The machine: boards, the list of devices, processors' threads, run states.
+//!
+//! A [`Config`] says what to build; [`build`] gives a [`Machine`]. Options, files and monitors are other crates'.
+#![forbid(unsafe_code)]
+
+pub mod board;
+mod config;
+mod core;
+pub mod device;
+mod machine;
+mod processor;
+#[cfg(test)]
+mod tests;
+
+pub use board::{BOARDS, Board, build, find_board};
+pub use config::{BuildError, Built, Config, DebugPort};
+pub use core::Core;
+pub use machine::{Event, Machine, RunState};

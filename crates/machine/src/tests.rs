@@ -1,0 +1,129 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use accel_kvm::KvmAccel;
+use backend_core::chars::{Capture, Sink};
+use dev_chipset::fw_cfg::Items;
+use hw_core::Request;
+
+use crate::device::DeviceOption;
+use crate::*;
+
+/// A machine with KVM and the firmware of the package, or why there is none.
+fn config(board: &str, firmware: &str) -> Result<Config, String> {
+    let accel = KvmAccel::new().map_err(|error| format!("no KVM here: {error}"))?;
+    let path = format!("/usr/share/seabios/{firmware}");
+    let firmware = std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?;
+    let (board, machine_type) = find_board(board).expect("a board");
+    Ok(Config {
+        board,
+        machine_type,
+        ram: 64 << 20,
+        topology: (1, 1, 1),
+        accel: Arc::new(accel),
+        firmware,
+        vga_bios: None,
+        kernel: None,
+        serial: Vec::new(),
+        debug: Vec::new(),
+        devices: Vec::new(),
+        uuid: None,
+        boot_order: "cad".to_owned(),
+        boot_menu: false,
+        no_graphic: true,
+        epoch: 0,
+        hpet: true,
+        items: Items::new(),
+    })
+}
+
+/// Real-mode code that the processor starts at its reset vector: the last 16 bytes of a firmware of 64 KiB.
+fn own_firmware(code: &[u8]) -> Vec<u8> {
+    let mut firmware = vec![0xf4; 0x1_0000];
+    firmware[..code.len()].copy_from_slice(code);
+    // jmp 0xf000:0
+    firmware[0xfff0..0xfff5].copy_from_slice(&[0xea, 0, 0, 0, 0xf0]);
+    firmware
+}
+
+fn run(config: Config, seconds: u64, mut done: impl FnMut() -> bool) -> Option<Event> {
+    let built = build(config).expect("built");
+    built.machine.launch().expect("threads");
+    built.machine.start();
+    let start = Instant::now();
+    let mut event = None;
+    while start.elapsed() < Duration::from_secs(seconds) && event.is_none() && !done() {
+        event = built.machine.wait(Duration::from_millis(50));
+    }
+    built.machine.end();
+    event
+}
+
+#[test]
+fn the_first_instruction_reaches_a_device() {
+    let mut config = match config("pc", "bios-256k.bin") {
+        Ok(config) => config,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    // mov al,0x21; mov dx,0x501; out dx,al
+    config.firmware = own_firmware(&[0xb0, 0x21, 0xba, 0x01, 0x05, 0xee, 0xf4]);
+    config.devices.push(DeviceOption {
+        driver: "isa-debug-exit".to_owned(),
+        ..DeviceOption::default()
+    });
+    let event = run(config, 10, || false);
+    assert_eq!(event, Some(Event::Guest(Request::Exit(0x43))));
+}
+
+#[test]
+fn timer_interrupts_wake_a_halted_processor() {
+    let mut config = match config("pc", "bios-256k.bin") {
+        Ok(config) => config,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    // Vector 8 at f000:0080. PIC at 8, timer at 1 kHz, count to three, exit.
+    let code = [
+        0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xd0, 0xbc, 0x00, 0x10, 0xc7, 0x06, 0x20, 0x00, 0x80,
+        0x00, 0xc7, 0x06, 0x22, 0x00, 0x00, 0xf0, 0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x08, 0xe6, 0x21,
+        0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6, 0x21, 0xb0, 0xfe, 0xe6, 0x21, 0xb0, 0x34, 0xe6,
+        0x43, 0xb0, 0xa9, 0xe6, 0x40, 0xb0, 0x04, 0xe6, 0x40, 0x31, 0xc9, 0xfb, 0xf4, 0x83, 0xf9,
+        0x03, 0x75, 0xfa, 0x88, 0xc8, 0xba, 0x01, 0x05, 0xee,
+    ];
+    let mut firmware = own_firmware(&code);
+    // inc cx; mov al,0x20; out 0x20,al; iret
+    firmware[0x80..0x86].copy_from_slice(&[0x41, 0xb0, 0x20, 0xe6, 0x20, 0xcf]);
+    config.firmware = firmware;
+    config.devices.push(DeviceOption {
+        driver: "isa-debug-exit".to_owned(),
+        ..DeviceOption::default()
+    });
+    let event = run(config, 10, || false);
+    assert_eq!(event, Some(Event::Guest(Request::Exit(7))));
+}
+
+/// Runs a firmware until its debug console says `wanted`.
+fn firmware_says(board: &str, wanted: &str) {
+    let mut config = match config(board, "bios-256k.bin") {
+        Ok(config) => config,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let console = Capture::default();
+    let sink: Box<dyn Sink> = Box::new(console.clone());
+    config.debug.push(DebugPort { port: 0x402, sink });
+    let event = run(config, 120, || console.text().contains(wanted));
+    assert!(
+        console.text().contains(wanted),
+        "{event:?}: {}",
+        console.text()
+    );
+}
+
+#[test]
+fn seabios_runs_on_pc() {
+    firmware_says("pc", "No bootable device");
+}
+
+#[test]
+fn seabios_runs_on_q35() {
+    firmware_says("q35", "No bootable device");
+}
