@@ -101,6 +101,46 @@ where
     }
 }
 
+/// A runtime that works beside threads that are not in one. Tasks that are left when it goes end where they wait.
+pub struct Background(Option<tokio::runtime::Runtime>);
+
+impl Background {
+    /// A runtime of so many threads.
+    ///
+    /// # Errors
+    /// When the threads cannot be had.
+    pub fn new(threads: usize) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Runs a future on it.
+    pub fn spawn<F>(&self, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(future);
+        }
+    }
+
+    /// Runs a future on it and waits for its end; not to be called from one of its tasks.
+    pub fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.0.as_ref().map(|runtime| runtime.block_on(future))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// Waits.
 pub async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
