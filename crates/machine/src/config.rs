@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use accel_core::Accel;
+use backend_core::Wake;
 use backend_core::chars::Sink;
+use backend_core::disk::Disk;
 use dev_chipset::fw_cfg::Items;
 use firmware::kernel::Kernel;
 
@@ -18,6 +20,30 @@ pub struct DebugPort {
     pub port: u16,
     /// Where its bytes go.
     pub sink: Box<dyn Sink>,
+}
+
+/// Where a drive is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrivePlace {
+    /// A drive of the board's IDE controller: channel and place, each 0 or 1.
+    Ide(usize, usize),
+    /// A virtio disk of its own: a PCI function, or on microvm a slot of memory registers.
+    Virtio,
+}
+
+/// What makes a disk once it is known how to wake the machine.
+pub type MakeDisk = Box<dyn FnOnce(Wake) -> Box<dyn Disk>>;
+
+/// A drive.
+pub struct DriveConfig {
+    /// Where it is attached.
+    pub place: DrivePlace,
+    /// What it holds; a CD drive may be empty.
+    pub medium: Option<MakeDisk>,
+    /// It is a CD drive.
+    pub cd: bool,
+    /// Its serial number; empty for the usual one.
+    pub serial: String,
 }
 
 /// What to build.
@@ -42,6 +68,8 @@ pub struct Config {
     pub serial: Vec<Option<Box<dyn Sink>>>,
     /// Debug consoles.
     pub debug: Vec<DebugPort>,
+    /// Drives.
+    pub drives: Vec<DriveConfig>,
     /// `-device`.
     pub devices: Vec<DeviceOption>,
     /// UUID.
@@ -89,6 +117,8 @@ pub enum BuildError {
     Cpus(u32),
     /// A `-device` cannot be made; option and reason.
     Device(String, String),
+    /// A drive cannot be attached; the reason.
+    Drive(String),
 }
 
 impl fmt::Display for BuildError {
@@ -98,7 +128,7 @@ impl fmt::Display for BuildError {
             Self::Firmware => f.write_str("the firmware's size is not a multiple of 64 KiB"),
             Self::Items => f.write_str("too many fw_cfg files, or a name that is too long"),
             Self::Cpus(most) => write!(f, "The max CPUs supported is {most}"),
-            Self::Device(_, why) => f.write_str(why),
+            Self::Device(_, why) | Self::Drive(why) => f.write_str(why),
         }
     }
 }

@@ -133,6 +133,11 @@ impl Core {
         self.each(|device| device.host_event(event));
     }
 
+    /// Backends have finished something; the devices look for themselves.
+    pub(crate) fn completed(&mut self) {
+        self.each(|device| device.completed());
+    }
+
     /// Whether address bit 20 is let through.
     pub(crate) fn a20(&self) -> bool {
         self.a20

@@ -13,6 +13,6 @@ mod processor;
 mod tests;
 
 pub use board::{BOARDS, Board, build, find_board};
-pub use config::{BuildError, Built, Config, DebugPort};
+pub use config::{BuildError, Built, Config, DebugPort, DriveConfig, DrivePlace, MakeDisk};
 pub use core::Core;
 pub use machine::{Event, Machine, RunState};

@@ -4,11 +4,12 @@
 //! the timer's and the main loop's. An accelerator takes none of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use accel_core::{Accel, Registers};
+use backend_core::Wake;
 use hw_core::{Clock, HostEvent, Request};
 
 use crate::core::{Aftermath, Core};
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) processors: Vec<Arc<Processor>>,
     core: Mutex<Core>,
+    /// A backend has finished something, and no device has looked yet.
+    finished: AtomicBool,
     stop: AtomicBool,
     end: AtomicBool,
     timer: Mutex<Timer>,
@@ -101,12 +104,37 @@ impl Shared {
         let after = core.settle();
         drop(core);
         self.follow(after);
+        self.catch_up();
         result
     }
 
     /// A look that changes nothing.
     pub(crate) fn peek<T>(&self, call: impl FnOnce(&Core) -> T) -> T {
-        call(&locked(&self.core))
+        let result = call(&locked(&self.core));
+        self.catch_up();
+        result
+    }
+
+    /// A backend has finished something. Whoever has the machine lock lets the devices look when it lets go, so this
+    /// never waits, and may come from a call under the lock.
+    fn wake(&self) {
+        self.finished.store(true, Ordering::SeqCst);
+        self.catch_up();
+    }
+
+    /// Lets devices look at what backends have finished. To be called after every release of the machine lock.
+    fn catch_up(&self) {
+        while self.finished.load(Ordering::SeqCst) {
+            let Ok(mut core) = self.core.try_lock() else {
+                return;
+            };
+            if self.finished.swap(false, Ordering::SeqCst) {
+                core.completed();
+            }
+            let after = core.settle();
+            drop(core);
+            self.follow(after);
+        }
     }
 
     fn follow(&self, after: Aftermath) {
@@ -172,6 +200,7 @@ impl Shared {
                 deadline: None,
                 ..after
             });
+            self.catch_up();
             self.wait_for_timer();
         }
     }
@@ -204,13 +233,35 @@ pub struct Machine {
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
+/// Wakes a machine that may not be built yet, or be gone.
+#[derive(Clone, Default)]
+pub(crate) struct Doorbell(Arc<OnceLock<Weak<Shared>>>);
+
+impl Doorbell {
+    /// What backends ring.
+    pub(crate) fn wake(&self) -> Wake {
+        let bell = self.clone();
+        Wake::new(move || {
+            if let Some(shared) = bell.0.get().and_then(Weak::upgrade) {
+                shared.wake();
+            }
+        })
+    }
+}
+
 impl Machine {
-    pub(crate) fn new(core: Core, accel: Arc<dyn Accel>, processors: Vec<Arc<Processor>>) -> Self {
+    pub(crate) fn new(
+        core: Core,
+        accel: Arc<dyn Accel>,
+        processors: Vec<Arc<Processor>>,
+        bell: &Doorbell,
+    ) -> Self {
         let shared = Shared {
             accel,
             clock: core.clock.clone(),
             processors,
             core: Mutex::new(core),
+            finished: AtomicBool::new(false),
             stop: AtomicBool::new(true),
             end: AtomicBool::new(false),
             timer: Mutex::default(),
@@ -218,8 +269,11 @@ impl Machine {
             main: Mutex::default(),
             main_wake: Condvar::new(),
         };
+        let shared = Arc::new(shared);
+        // The bell is this machine's alone, so it has not been set.
+        let _ = bell.0.set(Arc::downgrade(&shared));
         Self {
-            shared: Arc::new(shared),
+            shared,
             state: Arc::new(Mutex::new(RunState::Prelaunch)),
             threads: Arc::default(),
         }
@@ -335,7 +389,7 @@ impl Machine {
             return Some(main.events.remove(0));
         }
         drop(main);
-        let wish = locked(&self.shared.core).control.take();
+        let wish = self.shared.peek(|core| core.control.take());
         wish.map(Event::Guest)
     }
 

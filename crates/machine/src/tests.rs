@@ -1,8 +1,10 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use accel_kvm::KvmAccel;
+use backend_core::Wake;
 use backend_core::chars::{Capture, Sink};
+use backend_core::disk::{Disk, Done, Geometry, Io, MemoryDisk};
 use dev_chipset::fw_cfg::Items;
 use hw_core::Request;
 
@@ -26,6 +28,7 @@ fn config(board: &str, firmware: &str) -> Result<Config, String> {
         kernel: None,
         serial: Vec::new(),
         debug: Vec::new(),
+        drives: Vec::new(),
         devices: Vec::new(),
         uuid: None,
         boot_order: "cad".to_owned(),
@@ -99,6 +102,64 @@ fn timer_interrupts_wake_a_halted_processor() {
     });
     let event = run(config, 10, || false);
     assert_eq!(event, Some(Event::Guest(Request::Exit(7))));
+}
+
+/// A disk whose requests end on another thread, as those of real backends do.
+struct Elsewhere {
+    disk: Arc<Mutex<MemoryDisk>>,
+    wake: Wake,
+}
+
+impl Disk for Elsewhere {
+    fn geometry(&self) -> Geometry {
+        self.disk.geometry()
+    }
+
+    fn submit(&mut self, io: Io) {
+        let (mut disk, wake) = (Arc::clone(&self.disk), self.wake.clone());
+        std::thread::spawn(move || {
+            disk.submit(io);
+            wake.wake();
+        });
+    }
+
+    fn take_done(&mut self) -> Vec<Done> {
+        self.disk.take_done()
+    }
+}
+
+/// SeaBIOS starts the first sector of the disk at `place`, which ends the program.
+fn boots_from(board: &str, place: DrivePlace) {
+    let mut config = match config(board, "bios-256k.bin") {
+        Ok(config) => config,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let mut disk = MemoryDisk::new(1 << 20);
+    disk.bytes[..6].copy_from_slice(&[0xb0, 0x33, 0xba, 0x01, 0x05, 0xee]);
+    disk.bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let disk = Arc::new(Mutex::new(disk));
+    config.drives.push(DriveConfig {
+        place,
+        medium: Some(Box::new(move |wake| Box::new(Elsewhere { disk, wake }))),
+        cd: false,
+        serial: String::new(),
+    });
+    config.devices.push(DeviceOption {
+        driver: "isa-debug-exit".to_owned(),
+        ..DeviceOption::default()
+    });
+    let event = run(config, 120, || false);
+    assert_eq!(event, Some(Event::Guest(Request::Exit(0x67))));
+}
+
+#[test]
+fn seabios_boots_from_an_ide_disk() {
+    boots_from("pc", DrivePlace::Ide(0, 0));
+}
+
+#[test]
+fn seabios_boots_from_a_virtio_disk() {
+    boots_from("q35", DrivePlace::Virtio);
 }
 
 /// Runs a firmware until its debug console says `wanted`.

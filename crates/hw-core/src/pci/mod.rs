@@ -156,11 +156,6 @@ impl Place {
     }
 }
 
-/// The region of the bus that leads to a window of a function, for a board that maps one at a fixed place.
-pub const fn window_region(devfn: u8, window: u8) -> u32 {
-    WINDOWS + devfn as u32 * 8 + window as u32
-}
-
 impl Bus {
     /// An empty bus that is device `number` of its machine.
     pub fn new(number: usize, memory: &Shared, ports: &Shared) -> Self {

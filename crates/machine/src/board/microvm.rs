@@ -1,6 +1,7 @@
-//! `microvm`: serial port, firmware configuration and interrupt controllers, no PCI bus.
+//! `microvm`: serial port, firmware configuration, interrupt controllers and slots of virtio devices, no PCI bus.
 //!
-//! GAP: no virtio-mmio slots, no generic event device; a kernel boots by PVH or the firmware's option ROM.
+//! GAP: no generic event device; a kernel boots by PVH or the firmware's option ROM, and has to be told of the slots
+//! (`virtio_mmio.device=512@0xfeb00000:5`).
 
 use dev_chipset::pit::Pit;
 use dev_chipset::rtc::Rtc;
@@ -8,7 +9,7 @@ use dev_chipset::wires;
 use firmware::memory_map;
 use hw_core::memory::{Backing, change};
 
-use super::{Board, Stage, cmos};
+use super::{Board, Stage, cmos, drives};
 use crate::config::{BuildError, Config};
 
 /// RAM below 4 GiB at most.
@@ -47,6 +48,7 @@ fn build(stage: &mut Stage, config: &mut Config) -> Result<(), BuildError> {
     stage.at_ports(Box::new(pit), &[(0, 0x40, 4), (1, 0x61, 1)]);
     stage.at_ports(Box::new(rtc), &[(0, 0x70, 2)]);
     stage.add_serial(config);
+    drives::add_slots(stage, config)?;
     if let Some(option) = config.devices.first() {
         let why = format!("GAP: '{}' on microvm is not there yet", option.driver);
         return Err(BuildError::Device(option.text.clone(), why));

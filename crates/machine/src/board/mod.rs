@@ -1,6 +1,7 @@
 //! Boards: what a machine type has on it.
 
 mod cmos;
+mod drives;
 mod microvm;
 mod pc;
 mod stage;

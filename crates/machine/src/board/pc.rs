@@ -18,7 +18,7 @@ use guest_mem::Ram;
 use hw_core::memory::{Backing, change};
 use hw_core::pci::{self, devfn};
 
-use super::{Board, Stage, cmos};
+use super::{Board, Stage, cmos, drives};
 use crate::config::{BuildError, Config};
 use crate::core::PCI;
 use crate::device;
@@ -146,6 +146,7 @@ fn build(stage: &mut Stage, config: &mut Config, south: South) -> Result<(), Bui
         let slot = if south == South::Piix { 2 } else { 1 };
         add_vga(stage, &bios, slot)?;
     }
+    drives::add(stage, config, south)?;
     let devices = std::mem::take(&mut config.devices);
     let pvpanic = devices.iter().any(|device| device.driver == "pvpanic");
     for option in &devices {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use accel_core::Accel;
+use backend_core::Wake;
 use dev_chipset::fw_cfg::{FwCfg, Items, key};
 use dev_chipset::interrupts::{CpuSignals, Interrupts, REGION_ELCR, REGION_IOAPIC, REGION_PIC};
 use dev_chipset::serial::Serial;
@@ -17,7 +18,7 @@ use hw_core::{Clock, Control, Device, Lines};
 
 use crate::config::{BuildError, Built, Config};
 use crate::core::{Core, INTERRUPTS, PCI, Parts};
-use crate::machine::Machine;
+use crate::machine::{Doorbell, Machine};
 use crate::processor::Processor;
 
 /// Ports and interrupts of the serial ports.
@@ -34,6 +35,7 @@ pub(crate) struct Stage {
     processors: Vec<Arc<Processor>>,
     serial: Vec<Option<usize>>,
     accel: Arc<dyn Accel>,
+    bell: Doorbell,
 }
 
 impl Stage {
@@ -64,14 +66,20 @@ impl Stage {
             processors,
             serial: Vec::new(),
             accel: Arc::clone(&config.accel),
+            bell: Doorbell::default(),
         }
     }
 
     pub(crate) fn finish(self, _config: &Config) -> Built {
         Built {
-            machine: Machine::new(self.core, self.accel, self.processors),
+            machine: Machine::new(self.core, self.accel, self.processors, &self.bell),
             serial: self.serial,
         }
+    }
+
+    /// What a backend calls when it has finished something.
+    pub(crate) fn wake(&self) -> Wake {
+        self.bell.wake()
     }
 
     /// Where a PCI function is.

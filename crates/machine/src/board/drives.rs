@@ -1,0 +1,153 @@
+//! Drives: the IDE controller's, and virtio disks.
+
+use backend_core::disk::Disk;
+use dev_chipset::wires;
+use dev_storage::ide::{Drive, DriveOptions, FIXED_PORTS, PiixIde};
+use dev_virtio::blk::{self, Blk, BlkOptions};
+use dev_virtio::mmio::{self, VirtioMmio};
+use dev_virtio::pci::{VirtioPci, Wiring};
+use firmware::acpi::{South, wire};
+use hw_core::memory::{Backing, change};
+use hw_core::pci::devfn;
+
+use super::Stage;
+use crate::config::{BuildError, Config, DriveConfig, DrivePlace};
+
+/// Where the IDE controller is.
+const IDE: u8 = devfn(1, 1);
+/// First slot that takes what comes.
+const FIRST_FREE: u8 = 3;
+/// Slots of virtio devices on microvm: place of the first, how many, interrupt of the first.
+const SLOTS: (u64, usize, usize) = (0xfeb0_0000, 8, 5);
+
+/// Attaches the drives to a board with a PCI bus.
+pub(super) fn add(stage: &mut Stage, config: &mut Config, south: South) -> Result<(), BuildError> {
+    let mut ide: [[Option<Drive>; 2]; 2] = Default::default();
+    let cpus = config.cpus();
+    for (n, drive) in std::mem::take(&mut config.drives).into_iter().enumerate() {
+        match drive.place {
+            DrivePlace::Ide(channel, place) => {
+                let slot = ide.get_mut(channel).and_then(|c| c.get_mut(place));
+                let slot = slot.filter(|slot| slot.is_none()).ok_or_else(|| {
+                    BuildError::Drive(format!("IDE unit {channel}.{place} is in use"))
+                })?;
+                *slot = Some(ide_drive(stage, drive, n)?);
+            }
+            DrivePlace::Virtio => add_virtio(stage, drive, south, cpus)?,
+        }
+    }
+    if south == South::Piix {
+        add_ide(stage, ide);
+        return Ok(());
+    }
+    // GAP: Q35's drives are behind AHCI, which is not there yet.
+    if ide.iter().flatten().any(Option::is_some) {
+        let why = "q35 has no AHCI controller yet: use if=virtio";
+        return Err(BuildError::Drive(why.to_owned()));
+    }
+    Ok(())
+}
+
+/// Opens what a drive holds.
+fn medium(stage: &Stage, drive: &mut DriveConfig) -> Option<Box<dyn Disk>> {
+    drive.medium.take().map(|make| make(stage.wake()))
+}
+
+fn needed(stage: &Stage, drive: &mut DriveConfig) -> Result<Box<dyn Disk>, BuildError> {
+    medium(stage, drive)
+        .ok_or_else(|| BuildError::Drive("Device needs media, but drive is empty".to_owned()))
+}
+
+fn ide_drive(stage: &Stage, mut drive: DriveConfig, n: usize) -> Result<Drive, BuildError> {
+    let serial = match drive.serial.as_str() {
+        "" => format!("QM{:05}", n + 1),
+        given => given.to_owned(),
+    };
+    let options = |model: &str| DriveOptions {
+        serial,
+        model: model.to_owned(),
+        version: "2.5+".to_owned(),
+    };
+    if drive.cd {
+        return Ok(Drive::cd(
+            medium(stage, &mut drive),
+            options("QEMU DVD-ROM"),
+        ));
+    }
+    let disk = needed(stage, &mut drive)?;
+    Ok(Drive::disk(disk, options("QEMU HARDDISK")))
+}
+
+fn add_ide(stage: &mut Stage, drives: [[Option<Drive>; 2]; 2]) {
+    let lines = [14, 15].map(|n| stage.core.lines.line(wires::GSI + n));
+    let ide = PiixIde::new(drives, lines, &stage.core.memory);
+    stage.core.pci.plug(IDE, Box::new(ide));
+    let place = stage.place(IDE);
+    let mut ports = change(&stage.core.ports);
+    for (window, first, count) in FIXED_PORTS {
+        ports.map(first, count, 0, place.backing(window));
+    }
+}
+
+fn options(drive: &DriveConfig, queues: u32) -> BlkOptions {
+    BlkOptions {
+        queues: u16::try_from(queues.clamp(1, 64)).unwrap_or(1),
+        serial: drive.serial.clone(),
+        ..BlkOptions::default()
+    }
+}
+
+fn add_virtio(
+    stage: &mut Stage,
+    mut drive: DriveConfig,
+    south: South,
+    cpus: u32,
+) -> Result<(), BuildError> {
+    let options = options(&drive, cpus);
+    let disk = needed(stage, &mut drive)?;
+    let core = &mut stage.core;
+    let slot = core
+        .pci
+        .free_device(FIRST_FREE)
+        .ok_or_else(|| BuildError::Drive("PCI: no slot/function available".to_owned()))?;
+    let line = wires::PIRQ + usize::from(wire(south, slot, 0));
+    let wiring = Wiring {
+        line: core.lines.line(line),
+        lines: core.lines.clone(),
+        memory: core.memory.clone(),
+    };
+    let model = Box::new(Blk::new(disk, options));
+    let function = VirtioPci::new("virtio-blk-pci", blk::PCI, model, wiring);
+    core.pci.plug(devfn(slot, 0), Box::new(function));
+    Ok(())
+}
+
+/// Attaches the drives to slots of memory registers.
+pub(super) fn add_slots(stage: &mut Stage, config: &mut Config) -> Result<(), BuildError> {
+    let (first, count, gsi) = SLOTS;
+    let drives = std::mem::take(&mut config.drives);
+    if drives.len() > count {
+        return Err(BuildError::Drive(format!("microvm has {count} slots")));
+    }
+    let mut drives = drives.into_iter();
+    for n in 0..count {
+        let model = match drives.next() {
+            None => None,
+            Some(drive) if drive.place != DrivePlace::Virtio => {
+                let why = "microvm takes virtio drives only";
+                return Err(BuildError::Drive(why.to_owned()));
+            }
+            Some(mut drive) => {
+                let options = options(&drive, 1);
+                let disk = needed(stage, &mut drive)?;
+                Some(Box::new(Blk::new(disk, options)) as Box<dyn dev_virtio::Model>)
+            }
+        };
+        let line = stage.core.lines.line(wires::GSI + gsi + n);
+        let slot = VirtioMmio::new(model, line, &stage.core.memory);
+        let number = stage.core.add(Box::new(slot));
+        let at = first + n as u64 * mmio::SIZE;
+        change(&stage.core.memory).map(at, mmio::SIZE, 1, Backing::device(number, 0));
+    }
+    Ok(())
+}
