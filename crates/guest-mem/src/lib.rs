@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
@@ -23,6 +24,43 @@ pub struct OutOfRange;
 #[derive(Debug, Clone)]
 pub struct Ram {
     region: Arc<MmapRegion<()>>,
+    code: CodeMarks,
+}
+
+/// Which pages hold code that somebody keeps in another form. A page's mark is a counter of invalidations; its lowest bit
+/// is on while such code exists. Whoever writes to a marked page calls [`CodeMarks::written`]; [`Ram::write`] does.
+#[derive(Debug, Clone)]
+pub struct CodeMarks(Arc<[AtomicU32]>);
+
+impl CodeMarks {
+    /// A page's mark; zero beyond the block.
+    #[inline]
+    pub fn get(&self, page: usize) -> u32 {
+        self.0
+            .get(page)
+            .map_or(0, |mark| mark.load(Ordering::Acquire))
+    }
+
+    /// Notes that a page holds kept code. Gives the mark to compare with later, and whether the page had none before.
+    pub fn set(&self, page: usize) -> (u32, bool) {
+        self.0.get(page).map_or((0, false), |mark| {
+            let before = mark.fetch_or(1, Ordering::AcqRel);
+            (before | 1, before & 1 == 0)
+        })
+    }
+
+    /// Notes that a page is being written: kept code of it is stale.
+    #[inline]
+    pub fn written(&self, page: usize) {
+        if let Some(mark) = self.0.get(page)
+            && mark.load(Ordering::Acquire) & 1 != 0
+        {
+            // The lowest bit is on, so adding one clears it and counts.
+            let _ = mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                (now & 1 != 0).then(|| now.wrapping_add(1))
+            });
+        }
+    }
 }
 
 impl Ram {
@@ -38,8 +76,14 @@ impl Ram {
             return Err(wrong());
         }
         let region = MmapRegion::new(size).map_err(io::Error::other)?;
+        let pages = usize::try_from(rounded / PAGE).map_err(|_| wrong())?;
         Ok(Self {
             region: Arc::new(region),
+            code: CodeMarks(
+                std::iter::repeat_with(AtomicU32::default)
+                    .take(pages)
+                    .collect(),
+            ),
         })
     }
 
@@ -51,6 +95,11 @@ impl Ram {
     /// Where the block lies in this process, for an accelerator that maps it into a guest.
     pub fn host_address(&self) -> u64 {
         self.region.as_ptr().addr() as u64
+    }
+
+    /// Marks of pages that hold kept code.
+    pub fn code(&self) -> &CodeMarks {
+        &self.code
     }
 
     /// Whether both name the same bytes.
@@ -75,7 +124,14 @@ impl Ram {
     pub fn write(&self, offset: u64, from: &[u8]) -> Result<(), OutOfRange> {
         let at = self.check(offset, from.len())?;
         let all = self.region.as_volatile_slice();
-        all.write_slice(from, at).map_err(|_| OutOfRange)
+        let done = all.write_slice(from, at).map_err(|_| OutOfRange);
+        if !from.is_empty() {
+            let page = |byte: usize| byte >> PAGE.trailing_zeros();
+            for page in page(at)..=page(at + from.len() - 1) {
+                self.code.written(page);
+            }
+        }
+        done
     }
 
     /// Reads a little-endian number of one to eight bytes.

@@ -65,9 +65,11 @@ pub enum Trap {
     /// [`crate::CpuState::fault`] says which exception. Nothing of the instruction has happened, beyond what the
     /// hardware leaves behind as well.
     Fault,
-    /// Nothing has happened; the instruction is to be run again outside its block (it writes to code, or needs what
-    /// the block runner gives only to single instructions).
+    /// Nothing has happened; the instruction is to be run again outside its block (it writes to code).
     Alone,
+    /// A long instruction stopped between two of its steps, its registers say how far it came: look for interrupts and
+    /// run it again.
+    Again,
 }
 
 /// What most of this crate returns. The error is one byte so that it travels in a register.

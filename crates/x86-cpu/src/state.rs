@@ -215,8 +215,6 @@ pub struct CpuState {
     pub cr4: u64,
     /// EFER.
     pub efer: u64,
-    /// Page directory pointers under PAE outside long mode.
-    pub pdpte: [u64; 4],
     /// XCR0.
     pub xcr0: u64,
     /// PKRU.
@@ -233,6 +231,11 @@ pub struct CpuState {
     pub msr: Msrs,
     /// What the processor can do; CPUID.
     pub features: Features,
+
+    /// Number of this processor, and how many there are: for CPUID.
+    pub apic_id: u32,
+    /// See [`CpuState::apic_id`].
+    pub processors: u32,
 
     /// Derived: width of code.
     pub code: CodeSize,
@@ -282,7 +285,6 @@ impl CpuState {
             cr3: 0,
             cr4: 0,
             efer: 0,
-            pdpte: [0; 4],
             xcr0: 1,
             pkru: 0,
             mxcsr: 0x1f80,
@@ -296,6 +298,8 @@ impl CpuState {
                 ..Msrs::default()
             },
             features,
+            apic_id: 0,
+            processors: 1,
             code: CodeSize::Bits16,
             stack_mask: 0xffff,
             fault: Fault::default(),

@@ -1,6 +1,14 @@
 //! What a processor can do: feature bits, CPUID, CPU models.
 
 mod gate;
+mod query;
+
+use crate::names::cr;
+
+pub use query::{query, xcr0};
+
+/// Width of a physical address.
+pub const PHYSICAL_BITS: u32 = 40;
 
 /// A word of feature bits: the CPUID register it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +112,36 @@ impl Features {
     /// A word of feature bits.
     pub fn word(&self, leaf: Leaf) -> u32 {
         self.words[leaf as usize]
+    }
+
+    /// The bits of CR4 that exist.
+    pub fn cr4(&self) -> u64 {
+        let on = |leaf, bit, mask: u64| {
+            if self.has(Feature(leaf, bit)) {
+                mask
+            } else {
+                0
+            }
+        };
+        on(Leaf::L1Edx, 1, cr::VME | cr::PVI)
+            | on(Leaf::L1Edx, 4, cr::TSD)
+            | on(Leaf::L1Edx, 2, cr::DE)
+            | on(Leaf::L1Edx, 3, cr::PSE)
+            | on(Leaf::L1Edx, 6, cr::PAE)
+            | on(Leaf::L1Edx, 7, cr::MCE)
+            | on(Leaf::L1Edx, 13, cr::PGE)
+            | cr::PCE
+            | on(Leaf::L1Edx, 24, cr::OSFXSR)
+            | on(Leaf::L1Edx, 25, cr::OSXMMEXCPT)
+            | on(Leaf::L7Ecx, 2, cr::UMIP)
+            | on(Leaf::L7Ecx, 16, cr::LA57)
+            | on(Leaf::L7Ebx, 0, cr::FSGSBASE)
+            | on(Leaf::L1Ecx, 17, cr::PCIDE)
+            | on(Leaf::L1Ecx, 26, cr::OSXSAVE)
+            | on(Leaf::L7Ebx, 7, cr::SMEP)
+            | on(Leaf::L7Ebx, 20, cr::SMAP)
+            | on(Leaf::L7Ecx, 3, cr::PKE)
+            | on(Leaf::L7Ecx, 31, cr::PKS)
     }
 
     /// CPUID 1, EAX; what EDX holds after reset.

@@ -10,7 +10,11 @@ pub(crate) mod branch;
 pub(crate) mod muldiv;
 pub(crate) mod shift;
 pub(crate) mod stack;
+pub(crate) mod string;
+pub(crate) mod system;
 pub(crate) mod transfer;
+
+pub use system::event::{exception, interrupt, nmi};
 
 use crate::fault::Step;
 use crate::isa::Op;
