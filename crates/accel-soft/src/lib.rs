@@ -19,6 +19,9 @@ mod tlb;
 mod vcpu;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
 
@@ -43,11 +46,6 @@ impl SoftAccel {
             features,
             processors,
         }
-    }
-
-    /// Holds address line 20 low (the A20 gate of the PC), or lets it go.
-    pub fn mask_a20(&self, masked: bool) {
-        self.shared.mask_a20(masked);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Guest memory by host address, the time stamp counter, and the bus while a processor runs.
+//! Guest memory by host address, and the bus while a processor runs.
 //!
 //! A [`HostPage`] is only made by [`crate::map::Map`], from a block of guest RAM that the map keeps; whoever holds one keeps the map.
 #![expect(
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use accel_core::CpuBus;
-use x86_cpu::word::{Unit, Word, low8, low16, low32};
+use x86_cpu::word::{Unit, Word, high64, low8, low16, low32, low64};
 
 /// Bytes without alignment, so that one volatile access reads or writes them.
 #[repr(C, packed)]
@@ -104,11 +104,8 @@ pub(crate) unsafe fn update<W: Word>(address: u64, mut change: impl FnMut(u64) -
 pub(crate) unsafe fn exchange_pair(address: u64, expected: u128, new: u128) -> u128 {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("cmpxchg16b") {
-        let at = std::ptr::with_exposed_provenance_mut::<u128>(host(address));
         // SAFETY: the instruction exists, and the caller promises memory and alignment.
-        return unsafe {
-            std::arch::x86_64::cmpxchg16b(at, expected, new, Ordering::SeqCst, Ordering::SeqCst)
-        };
+        return unsafe { exchange_pair_native(address, expected, new) };
     }
     let _held = SPLIT.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: the caller's promise.
@@ -118,6 +115,28 @@ pub(crate) unsafe fn exchange_pair(address: u64, expected: u128, new: u128) -> u
         unsafe { write(address, new) };
     }
     old
+}
+
+/// # Safety
+/// As for [`exchange_pair`]; the processor has CMPXCHG16B.
+#[cfg(target_arch = "x86_64")]
+unsafe fn exchange_pair_native(address: u64, expected: u128, new: u128) -> u128 {
+    let (mut low, mut high) = (low64(expected), high64(expected));
+    // SAFETY: the caller's promise. RBX, which the compiler keeps for itself, is put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg {new_low}, rbx",
+            "lock cmpxchg16b [{at}]",
+            "mov rbx, {new_low}",
+            new_low = inout(reg) low64(new) => _,
+            at = in(reg) address,
+            in("rcx") high64(new),
+            inout("rax") low,
+            inout("rdx") high,
+            options(nostack),
+        );
+    }
+    u128::from(high) << 64 | u128::from(low)
 }
 
 /// Copies between two places of guest memory as if byte by byte upwards, by units; they may overlap.
@@ -139,21 +158,6 @@ pub(crate) unsafe fn fill(to: u64, value: u8, bytes: usize) {
     let target = std::ptr::with_exposed_provenance_mut::<u8>(host(to));
     // SAFETY: the caller's promise.
     unsafe { std::ptr::write_bytes(target, value, bytes) }
-}
-
-/// The host's time stamp counter.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn time_stamp() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction, and the kernel lets programs use it.
-    unsafe { std::arch::x86_64::_rdtsc() }
-}
-
-/// Nanoseconds where there is no time stamp counter.
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn time_stamp() -> u64 {
-    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
-    let start = *START.get_or_init(std::time::Instant::now);
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The bus that a running processor was given; empty while it does not run.

@@ -60,7 +60,6 @@ impl Kick for Signals {
 pub(crate) struct Shared {
     map: Mutex<Arc<Map>>,
     processors: Mutex<Vec<Arc<Signals>>>,
-    a20: AtomicBool,
 }
 
 impl Shared {
@@ -73,18 +72,6 @@ impl Shared {
     pub(crate) fn set_map(&self, map: Map) {
         *self.map.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(map);
         self.tell_all();
-    }
-
-    /// Whether address line 20 is held low.
-    pub(crate) fn a20_masked(&self) -> bool {
-        self.a20.load(Ordering::Acquire)
-    }
-
-    /// Holds address line 20 low, or lets it go.
-    pub(crate) fn mask_a20(&self, masked: bool) {
-        if self.a20.swap(masked, Ordering::AcqRel) != masked {
-            self.tell_all();
-        }
     }
 
     fn tell_all(&self) {

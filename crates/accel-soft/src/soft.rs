@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use accel_core::CpuBus;
+use accel_core::{CpuBus, MSR_TSC_DEADLINE};
 use x86_cpu::fault::{self, Fault};
 use x86_cpu::state::{CpuState, cr};
 use x86_cpu::word::{Unit, Word, index, low8, low32};
@@ -23,9 +23,6 @@ const SUPERVISOR: usize = 0;
 /// Supervisor with AC: SMAP lets it through.
 const SUPERVISOR_AC: usize = 1;
 const USER: usize = 2;
-
-/// Where the interrupt controller's task priority is.
-const TASK_PRIORITY: u64 = 0xfee0_0080;
 
 /// Everything around one processor.
 pub(crate) struct Soft {
@@ -44,7 +41,6 @@ pub(crate) struct Soft {
     /// Others want something.
     signals: Arc<Signals>,
     shared: Arc<Shared>,
-    apic_base: u64,
 }
 
 /// Where a translated access goes.
@@ -67,7 +63,7 @@ pub(crate) fn set_entry_bits(page: HostPage, offset: u64, bytes: u64, entry: u64
 }
 
 impl Soft {
-    pub(crate) fn new(shared: Arc<Shared>, signals: Arc<Signals>, first: bool) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, signals: Arc<Signals>) -> Self {
         Self {
             bus: BusSlot::default(),
             map: shared.map(),
@@ -79,7 +75,6 @@ impl Soft {
             running: [u64::MAX; 2],
             used_bus: false,
             signals,
-            apic_base: 0xfee0_0800 | if first { 0x100 } else { 0 },
         }
     }
 
@@ -525,39 +520,44 @@ impl Memory for Soft {
     }
 
     fn time_stamp(&mut self) -> u64 {
-        raw::time_stamp()
+        self.bus.get().map_or(0, |bus| bus.time())
     }
 
-    fn read_msr(&mut self, _: &mut CpuState, number: u32) -> Option<u64> {
-        (number == 0x1b).then_some(self.apic_base)
+    fn read_msr(&mut self, cpu: &mut CpuState, number: u32) -> Option<u64> {
+        let value = self.bus.get()?.msr_read(number)?;
+        let armed = number == MSR_TSC_DEADLINE && value != 0;
+        Some(if armed {
+            value.wrapping_add(cpu.msr.tsc_offset)
+        } else {
+            value
+        })
     }
 
-    fn write_msr(&mut self, _: &mut CpuState, number: u32, value: u64) -> Option<()> {
-        // The controller stays where it is: a guest that moves it, or asks for x2APIC, is refused.
-        if number != 0x1b || (value ^ self.apic_base) & !0x800 != 0 {
-            return None;
-        }
-        self.apic_base = value;
-        Some(())
+    fn write_msr(&mut self, cpu: &mut CpuState, number: u32, value: u64) -> Option<()> {
+        self.used_bus = true;
+        let value = match number {
+            // A deadline that has passed already is still one: it must not become "none".
+            MSR_TSC_DEADLINE if value != 0 => value.saturating_sub(cpu.msr.tsc_offset).max(1),
+            _ => value,
+        };
+        self.bus.get()?.msr_write(number, value).then_some(())
     }
 
     fn task_priority(&mut self) -> u64 {
         self.bus
             .get()
-            .map_or(0, |bus| bus.memory_read(TASK_PRIORITY, 4))
-            >> 4
-            & 15
+            .map_or(0, |bus| u64::from(bus.task_priority()))
     }
 
     fn set_task_priority(&mut self, value: u64) {
         self.used_bus = true;
         if let Some(bus) = self.bus.get() {
-            bus.memory_write(TASK_PRIORITY, 4, (value & 15) << 4);
+            bus.set_task_priority(low8(value));
         }
     }
 
     fn random(&mut self) -> u64 {
-        getrandom::u64().unwrap_or_else(|_| raw::time_stamp().wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        getrandom::u64().unwrap_or_else(|_| self.time_stamp().wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     fn fill(&mut self, _: &mut CpuState, linear: u64, value: u64, bytes: usize, count: u64) -> u64 {

@@ -8,7 +8,7 @@ use accel_core::{Exit, Kick, Registers, Vcpu};
 use x86_cpu::cpuid::Features;
 use x86_cpu::fault::{self, Fault};
 use x86_cpu::isa::{Op, op};
-use x86_cpu::state::{CpuState, reg, seg};
+use x86_cpu::state::{CpuState, cr, reg, seg};
 use x86_cpu::{Memory, Step, Trap, exec, flags};
 
 use crate::block::{self, Cache};
@@ -25,6 +25,8 @@ pub(crate) struct SoftVcpu {
     signals: Arc<Signals>,
     /// An interrupt may wait.
     waiting: bool,
+    /// A non-maskable interrupt waits.
+    nmi_waits: bool,
 }
 
 impl SoftVcpu {
@@ -38,7 +40,7 @@ impl SoftVcpu {
         let mut cpu = CpuState::new(features);
         cpu.apic_id = u32::from(index);
         cpu.processors = processors;
-        let soft = Soft::new(Arc::clone(shared), Arc::clone(&signals), index == 0);
+        let soft = Soft::new(Arc::clone(shared), Arc::clone(&signals));
         Self {
             cpu,
             soft,
@@ -46,6 +48,7 @@ impl SoftVcpu {
             shared: Arc::clone(shared),
             signals,
             waiting: false,
+            nmi_waits: false,
         }
     }
 
@@ -68,12 +71,15 @@ impl SoftVcpu {
         if self.soft.used_bus {
             self.soft.used_bus = false;
             let bus = self.soft.bus.get()?;
-            self.waiting = bus.interrupt_waits();
+            self.waiting = bus.interrupt_waits() || self.nmi_waits;
             if bus.must_leave() {
                 return Some(Exit::Kicked);
             }
         }
-        if self.waiting && !self.cpu.shadow && self.cpu.flags.has(flags::IF) {
+        if self.nmi_waits && !self.cpu.nmi_blocked && !self.cpu.shadow {
+            self.nmi_waits = false;
+            exec::nmi(&mut self.cpu, &mut self.soft);
+        } else if self.waiting && !self.cpu.shadow && self.cpu.flags.has(flags::IF) {
             self.interrupt();
         }
         None
@@ -84,18 +90,13 @@ impl SoftVcpu {
             return;
         };
         let vector = bus.acknowledge();
-        self.waiting = bus.interrupt_waits();
+        self.waiting = bus.interrupt_waits() || self.nmi_waits;
         if let Some(vector) = vector {
             exec::interrupt(&mut self.cpu, &mut self.soft, vector);
         }
     }
 
     fn remap(&mut self) {
-        self.soft.lines = if self.shared.a20_masked() {
-            !(1 << 20)
-        } else {
-            u64::MAX
-        };
         self.soft.flush_all();
         self.soft.map = self.shared.map();
     }
@@ -262,8 +263,8 @@ impl Vcpu for SoftVcpu {
         if bus.must_leave() {
             return Exit::Kicked;
         }
-        self.waiting = bus.interrupt_waits();
-        if self.waiting && self.cpu.halted && self.cpu.flags.has(flags::IF) {
+        self.waiting = bus.interrupt_waits() || self.nmi_waits;
+        if self.nmi_waits || self.waiting && self.cpu.flags.has(flags::IF) {
             self.cpu.halted = false;
         }
         self.signals.set_running(true);
@@ -287,15 +288,36 @@ impl Vcpu for SoftVcpu {
 
     fn reset(&mut self) -> io::Result<()> {
         let (index, processors) = (self.cpu.apic_id, self.cpu.processors);
-        let offset = self.soft.time_stamp().wrapping_neg();
         self.cpu = CpuState::new(self.cpu.features.clone());
         self.cpu.apic_id = index;
         self.cpu.processors = processors;
-        self.cpu.msr.tsc_offset = offset;
         self.remap();
         self.soft.mode_changed(&mut self.cpu);
         self.cache.forget();
         Ok(())
+    }
+
+    fn init(&mut self) -> io::Result<()> {
+        let old = self.cpu.clone();
+        self.reset()?;
+        let cpu = &mut self.cpu;
+        cpu.fpu = old.fpu;
+        cpu.vector = old.vector;
+        cpu.mxcsr = old.mxcsr;
+        cpu.xcr0 = old.xcr0;
+        cpu.msr = old.msr;
+        cpu.cr0 = old.cr0 & (cr::CD | cr::NW) | cr::ET;
+        Ok(())
+    }
+
+    fn nmi(&mut self) {
+        self.nmi_waits = true;
+        self.waiting = true;
+    }
+
+    fn set_a20(&mut self, on: bool) {
+        self.soft.lines = if on { u64::MAX } else { !(1 << 20) };
+        self.soft.flush_all();
     }
 
     fn kicker(&self) -> Arc<dyn Kick> {
