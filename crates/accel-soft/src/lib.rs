@@ -14,6 +14,7 @@ mod convert;
 mod map;
 mod raw;
 mod shared;
+mod slow;
 mod soft;
 mod tlb;
 mod vcpu;

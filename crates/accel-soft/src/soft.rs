@@ -15,6 +15,7 @@ use x86_cpu::{Flush, Memory, Step, Trap};
 use crate::map::{HostPage, Map};
 use crate::raw::{self, BusSlot};
 use crate::shared::{Shared, Signals};
+use crate::slow::{Place, note_watch, watched};
 use crate::tlb::{Access, Rights, Tlb};
 use crate::walk::{Page, Walker, Who};
 
@@ -41,12 +42,6 @@ pub(crate) struct Soft {
     /// Others want something.
     signals: Arc<Signals>,
     shared: Arc<Shared>,
-}
-
-/// Where a translated access goes.
-enum Place {
-    Host(u64),
-    Bus(u64),
 }
 
 /// Switches bits of a page table entry on, if it still is what it was.
@@ -175,7 +170,13 @@ impl Soft {
     }
 
     /// Where an access within one page goes; a write to a page with code makes that code stale.
-    fn place(&mut self, cpu: &mut CpuState, linear: u64, access: Access, who: Who) -> Step<Place> {
+    pub(crate) fn place(
+        &mut self,
+        cpu: &mut CpuState,
+        linear: u64,
+        access: Access,
+        who: Who,
+    ) -> Step<Place> {
         let (page, host) = self.translate(cpu, linear, access, who)?;
         note_watch(cpu, linear, access);
         match host {
@@ -197,175 +198,11 @@ impl Soft {
         }
     }
 
-    #[inline(never)]
-    fn read_slow<T: Unit>(
-        &mut self,
-        cpu: &mut CpuState,
-        linear: u64,
-        access: Access,
-        who: Who,
-    ) -> Step<T> {
-        let mut bytes = [0; 32];
-        let first = (4096 - index(linear & 0xfff)).min(T::BYTES);
-        let place = self.place(cpu, linear, access, who)?;
-        if first < T::BYTES {
-            let next = next_page(cpu, linear);
-            let other = self.place(cpu, next, access, who)?;
-            self.fetch(&place, &mut bytes[..first]);
-            self.fetch(&other, &mut bytes[first..T::BYTES]);
-        } else {
-            self.fetch(&place, &mut bytes[..T::BYTES]);
-        }
-        Ok(T::from_bytes(&bytes[..T::BYTES]))
-    }
-
-    #[inline(never)]
-    fn write_slow<T: Unit>(&mut self, cpu: &mut CpuState, linear: u64, value: T, who: Who) -> Step {
-        let mut bytes = [0; 32];
-        value.to_bytes(&mut bytes);
-        let first = (4096 - index(linear & 0xfff)).min(T::BYTES);
-        let place = self.place(cpu, linear, Access::Write, who)?;
-        if first < T::BYTES {
-            let next = next_page(cpu, linear);
-            let other = self.place(cpu, next, Access::Write, who)?;
-            self.put(&place, &bytes[..first]);
-            self.put(&other, &bytes[first..T::BYTES]);
-        } else {
-            self.put(&place, &bytes[..T::BYTES]);
-        }
-        Ok(())
-    }
-
-    /// Reads from a place, in units that a device knows.
-    fn fetch(&mut self, place: &Place, into: &mut [u8]) {
-        match *place {
-            Place::Host(host) => match into.len() {
-                // SAFETY (all): the place lies in one page of the map that is kept.
-                1 => into[0] = unsafe { raw::read::<u8>(host) },
-                // SAFETY: as above.
-                2 => into.copy_from_slice(&unsafe { raw::read::<u16>(host) }.to_le_bytes()),
-                // SAFETY: as above.
-                4 => into.copy_from_slice(&unsafe { raw::read::<u32>(host) }.to_le_bytes()),
-                // SAFETY: as above.
-                8 => into.copy_from_slice(&unsafe { raw::read::<u64>(host) }.to_le_bytes()),
-                _ => {
-                    for (at, byte) in (host..).zip(into) {
-                        // SAFETY: as above.
-                        *byte = unsafe { raw::read::<u8>(at) };
-                    }
-                }
-            },
-            Place::Bus(physical) => {
-                self.used_bus = true;
-                let mut done = 0;
-                while done < into.len() {
-                    let unit = unit(physical + done as u64, into.len() - done);
-                    let value = self.bus.get().map_or(u64::MAX, |bus| {
-                        bus.memory_read(physical + done as u64, unit)
-                    });
-                    into[done..done + unit].copy_from_slice(&value.to_le_bytes()[..unit]);
-                    done += unit;
-                }
-            }
-        }
-    }
-
-    fn put(&mut self, place: &Place, from: &[u8]) {
-        match *place {
-            Place::Host(host) => match *from {
-                // SAFETY (all): the place lies in one page of the map that is kept.
-                [a] => unsafe { raw::write(host, a) },
-                // SAFETY: as above.
-                [a, b] => unsafe { raw::write(host, u16::from_le_bytes([a, b])) },
-                // SAFETY: as above.
-                [a, b, c, d] => unsafe { raw::write(host, u32::from_le_bytes([a, b, c, d])) },
-                // SAFETY: as above.
-                [a, b, c, d, e, f, g, h] => unsafe {
-                    raw::write(host, u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-                },
-                _ => {
-                    for (at, byte) in (host..).zip(from) {
-                        // SAFETY: as above.
-                        unsafe { raw::write(at, *byte) };
-                    }
-                }
-            },
-            Place::Bus(physical) => {
-                self.used_bus = true;
-                let mut done = 0;
-                while done < from.len() {
-                    let unit = unit(physical + done as u64, from.len() - done);
-                    let value = u64::from_bytes(&from[done..done + unit]);
-                    if let Some(bus) = self.bus.get() {
-                        bus.memory_write(physical + done as u64, unit, value);
-                    }
-                    done += unit;
-                }
-            }
-        }
-    }
-
-    /// Reads code bytes by physical address; what is no memory comes from the bus.
-    pub(crate) fn code_bytes(&mut self, physical: u64, into: &mut [u8]) {
-        let place = match self.map.find(physical) {
-            Some(page) => Place::Host(page.host + (physical & 0xfff)),
-            None => Place::Bus(physical),
-        };
-        self.fetch(&place, into);
-    }
-
     fn read_as<T: Unit>(&mut self, cpu: &mut CpuState, linear: u64, who: Who) -> Step<T> {
         match self.tlb[Self::set_of(who)].find(linear, T::BYTES, Access::Read) {
             // SAFETY: the TLB only has pages of the map that is kept, and the access lies in one.
             Some(host) => Ok(unsafe { raw::read(host) }),
             None => self.read_slow(cpu, linear, Access::Read, who),
-        }
-    }
-}
-
-/// Largest unit that a device access of `rest` bytes may have.
-fn unit(physical: u64, rest: usize) -> usize {
-    [8, 4, 2]
-        .into_iter()
-        .find(|unit| *unit <= rest && physical.is_multiple_of(*unit as u64) || *unit == rest)
-        .unwrap_or(1)
-}
-
-/// The first byte of the next page.
-fn next_page(cpu: &CpuState, linear: u64) -> u64 {
-    let next = (linear & !0xfff).wrapping_add(4096);
-    if cpu.long_mode() {
-        next
-    } else {
-        next & 0xffff_ffff
-    }
-}
-
-/// Whether a page has a data breakpoint.
-fn watched(cpu: &CpuState, linear: u64) -> bool {
-    let control = cpu.debug.control;
-    control & 0xff != 0
-        && (0..4).any(|n| {
-            let on = control >> (2 * n) & 3 != 0;
-            on && control >> (16 + 4 * n) & 3 != 0
-                && cpu.debug.address[n] & !0xfff == linear & !0xfff
-        })
-}
-
-/// Notes data breakpoints that an access meets.
-fn note_watch(cpu: &mut CpuState, linear: u64, access: Access) {
-    if cpu.debug.control & 0xff == 0 || access == Access::Execute {
-        return;
-    }
-    for n in 0..4 {
-        let control = cpu.debug.control;
-        let kind = control >> (16 + 4 * n) & 3;
-        let length = [1, 2, 8, 4][index(control >> (18 + 4 * n) & 3)];
-        let start = cpu.debug.address[n] & !(length - 1);
-        let meets = kind == 3 || kind == 1 && access == Access::Write;
-        // GAP: the access's own width is not known here, so one that begins before the watched bytes is not seen.
-        if control >> (2 * n) & 3 != 0 && meets && (start..start + length).contains(&linear) {
-            cpu.debug_hits |= 1 << n;
         }
     }
 }
@@ -609,32 +446,5 @@ impl Memory for Soft {
 
     fn wanted(&mut self) -> bool {
         self.signals.any()
-    }
-}
-
-impl Soft {
-    #[inline(never)]
-    fn update_slow<W: Word>(
-        &mut self,
-        cpu: &mut CpuState,
-        linear: u64,
-        mut change: impl FnMut(u64) -> u64,
-    ) -> Step<u64> {
-        let who = Who::code(cpu);
-        if linear & 0xfff > 4096 - u64::from(W::BITS / 8) {
-            // It crosses a page: no hardware locks that without the bus, and software does not do it.
-            let old = self.read_slow::<W>(cpu, linear, Access::Write, who)?.zx();
-            self.write_slow(cpu, linear, W::cut(change(old)), who)?;
-            return Ok(old);
-        }
-        match self.place(cpu, linear, Access::Write, who)? {
-            // SAFETY: the bytes lie in one page of the map that is kept.
-            Place::Host(host) => Ok(unsafe { raw::update::<W>(host, change) }),
-            Place::Bus(_) => {
-                let old = self.read_slow::<W>(cpu, linear, Access::Write, who)?.zx();
-                self.write_slow(cpu, linear, W::cut(change(old)), who)?;
-                Ok(old)
-            }
-        }
     }
 }

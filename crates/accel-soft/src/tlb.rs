@@ -102,7 +102,7 @@ impl Tlb {
     #[inline(always)]
     pub(crate) fn code(&self, linear: u64) -> Option<u64> {
         let entry = &self.entries[slot_of(linear)];
-        (entry.execute == linear & !0xfff).then(|| entry.physical | linear & 0xfff)
+        (entry.execute == linear & !0xfff).then_some(entry.physical | linear & 0xfff)
     }
 
     /// Puts a page in.

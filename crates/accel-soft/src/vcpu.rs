@@ -103,10 +103,9 @@ impl SoftVcpu {
 
     fn go(&mut self) -> Exit {
         loop {
-            if self.signals.any() || self.soft.used_bus || self.waiting {
-                if let Some(exit) = self.attend() {
-                    return exit;
-                }
+            let look = self.signals.any() || self.soft.used_bus || self.waiting;
+            if look && let Some(exit) = self.attend() {
+                return exit;
             }
             if self.cpu.halted {
                 return Exit::Halt;

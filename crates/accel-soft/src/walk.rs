@@ -122,7 +122,7 @@ impl Format {
         let mut reserved = self.reserved;
         match (self.entry_bytes, level) {
             (4, 2) if large && cpu.cr4 & cr::PSE != 0 => {
-                reserved |= 1 << 21 | (0x3f_e000 & !0x1f_e000)
+                reserved |= 1 << 21;
             }
             (4, _) => {}
             // PAE's four top entries have hardly any bits.
@@ -333,7 +333,7 @@ impl Leaf {
         Rights {
             read: data,
             write: data && (writable || cpu.cr0 & cr::WP == 0),
-            execute: !self.no_execute && !(user_page && cpu.cr4 & cr::SMEP != 0),
+            execute: !(self.no_execute || user_page && cpu.cr4 & cr::SMEP != 0),
             global: false,
         }
     }

@@ -14,6 +14,7 @@ const MAY: &[&str] = &[
     "guest-mem",
     "x86-jit",
     "accel-kvm",
+    "accel-soft",
     "user-abi",
     "ui-window",
 ];

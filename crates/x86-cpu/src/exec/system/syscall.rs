@@ -89,7 +89,7 @@ pub(crate) fn sysret<const WIDE: bool, M: Memory>(
     }
     let selector = cpu.msr.star >> 48 & 0xfffc;
     let target = cpu.gpr[reg::RCX];
-    let stack = flat(selector + 8 | 3, 3, DATA);
+    let stack = flat((selector + 8) | 3, 3, DATA);
     if cpu.long_mode() {
         if WIDE && !cpu.canonical(target) {
             return Err(cpu.gp());
@@ -98,7 +98,7 @@ pub(crate) fn sysret<const WIDE: bool, M: Memory>(
         let new = cpu.gpr[reg::R11] & !(flags::RF | flags::VM);
         cpu.flags.set(new);
         if WIDE {
-            enter(cpu, m, flat(selector + 16 | 3, 3, CODE64), stack, 3);
+            enter(cpu, m, flat((selector + 16) | 3, 3, CODE64), stack, 3);
             cpu.rip = target;
         } else {
             enter(cpu, m, flat(selector | 3, 3, CODE32), stack, 3);
