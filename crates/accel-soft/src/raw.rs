@@ -1,6 +1,6 @@
 //! Guest memory by host address, and the bus while a processor runs.
 //!
-//! A [`HostPage`] is only made by [`crate::map::Map`], from a block of guest RAM that the map keeps; whoever holds one keeps the map.
+//! A `HostPage` is only made by [`crate::map::Map`], from a block of guest RAM that the map keeps; whoever holds one keeps the map.
 #![expect(
     unsafe_code,
     reason = "the guest's memory is reached by host addresses kept in the TLB"

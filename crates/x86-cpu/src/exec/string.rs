@@ -84,6 +84,8 @@ fn repeat<M: Memory>(
         }
         left = left.checked_sub(1).unwrap_or(PATIENCE);
         step(cpu, m)?;
+        // The step may have done more than one.
+        let count = address(cpu, op, COUNT);
         set_address(cpu, op, COUNT, count.wrapping_sub(1));
     }
 }
