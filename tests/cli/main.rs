@@ -2,6 +2,7 @@
 //! are installed. One file a command, and one for generated cases.
 #![forbid(unsafe_code)]
 
+mod aio;
 mod check;
 mod filters;
 mod generated;

@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use house_tests::{Limits, Output, ours, require, run, skip};
+use house_tests::{Limits, Output, ours, require, run};
 
 use crate::stage::Stage;
 
@@ -198,11 +198,4 @@ fn a_limit_on_file_size_is_an_error_like_others() {
             }
         }
     }
-}
-
-#[test]
-fn errors_of_a_device() {
-    skip!(
-        "needs the kernel's device mapper (error target); the same sweep runs over files in memory"
-    );
 }

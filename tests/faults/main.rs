@@ -2,6 +2,7 @@
 //! happens, the message is clear, the image stays consistent, and the source is untouched.
 #![forbid(unsafe_code)]
 
+mod device;
 mod full_disk;
 mod killed;
 mod locks;

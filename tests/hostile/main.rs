@@ -2,6 +2,7 @@
 //! image may make a tool open files it was not given, crash, hang, or use memory without bound.
 #![forbid(unsafe_code)]
 
+mod divisors;
 mod header;
 mod images;
 mod names;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use qapi::{Dict, OptionDesc, Value};
 
 use crate::{
-    BackingLink, BitmapInfo, BoxFuture, CacheMode, Edge, Filter, Format, Node, Protocol, Role,
+    Aio, BackingLink, BitmapInfo, BoxFuture, CacheMode, Edge, Filter, Format, Node, Protocol, Role,
 };
 
 /// What format probing looks at.
@@ -164,6 +164,8 @@ pub struct ProtocolOpen<'a> {
     pub read_write: bool,
     /// `cache=`
     pub cache: CacheMode,
+    /// How requests are made when no option says it.
+    pub aio: Option<Aio>,
     /// Take no locks against others (`-U`).
     pub force_share: bool,
     /// What cannot be written may be opened for reading instead.

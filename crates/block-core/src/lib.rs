@@ -46,6 +46,6 @@ pub use qapi::{OptionDesc, OptionKind};
 pub use range_lock::{RangeGuard, RangeLock};
 pub use root::Root;
 pub use types::{
-    BoxFuture, CacheMode, DetectZeroes, Extent, ExtentKind, Geometry, Limits, Place, Placement,
-    Preallocation, Slot, WriteFlags, ZeroFlags,
+    Aio, BoxFuture, CacheMode, DetectZeroes, Extent, ExtentKind, Geometry, Limits, Place,
+    Placement, Preallocation, Slot, WriteFlags, ZeroFlags,
 };

@@ -132,6 +132,29 @@ impl CacheMode {
     }
 }
 
+/// `aio=`: how requests reach a file of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aio {
+    /// By threads.
+    Threads,
+    /// By the kernel, around the page cache only.
+    Native,
+    /// By the kernel's ring.
+    IoUring,
+}
+
+impl Aio {
+    /// Reads QEMU's name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "threads" => Self::Threads,
+            "native" => Self::Native,
+            "io_uring" => Self::IoUring,
+            _ => return None,
+        })
+    }
+}
+
 /// `detect-zeroes=`: what to do with a write of zeroes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DetectZeroes {

@@ -1,11 +1,11 @@
 //! Copies one or several disks, one behind the other, into a target.
 //!
 //! ```text
-//!   plan (one at a time)        worker (side by side)              turnstile (in order)
+//!   plan (one at a time)        worker (side by side)              desk (in order)
 //!   block status -> pieces -->  read, find zeroes, pack  ------->  write, store, zero
 //! ```
 //!
-//! Pieces are numbered by the plan and pass the turnstile in that order, so the target is the same to the byte
+//! Pieces are numbered by the plan and finished in that order, so the target is the same to the byte
 //! whatever the number of workers, unless the caller asks for [`Order::Any`].
 
 mod plan;
@@ -20,9 +20,9 @@ use block_core::{Kind, Node, Root, ZeroFlags};
 use qapi::Error;
 use tokio::sync::Mutex;
 
+use crate::desk::{Desk, Trays};
 use crate::pool::run_all;
 use crate::sparse::Sparse;
-use crate::turnstile::Turnstile;
 use crate::watch::{Pace, Watch};
 use plan::Plan;
 use worker::Shared;
@@ -30,8 +30,8 @@ use worker::Shared;
 /// Sources are sized in units of this many bytes.
 pub(crate) const SECTOR: u64 = 512;
 
-/// Bytes a worker holds at a time: measured, less costs more in waiting for turns than it saves in cache misses.
-const BUFFER: u64 = 1 << 20;
+/// Bytes of a piece: small enough for the processor's cache, so that what was read is written from there.
+const BUFFER: u64 = 256 << 10;
 
 /// Largest buffer, and the piece that QEMU works in.
 pub(crate) const MAX_BUFFER: u64 = 2 << 20;
@@ -230,7 +230,9 @@ pub async fn convert(
         options,
         setup,
         watch,
-        turns: Turnstile::default(),
+        desk: Desk::default(),
+        // Enough for some to be ready while others are read or written.
+        trays: Trays::new(options.workers.max(1) * 2 + 2),
         pace: Pace::new(options.rate),
         done: AtomicU64::new(0),
         total,

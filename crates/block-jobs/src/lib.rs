@@ -9,6 +9,7 @@ mod chain;
 mod commit;
 mod compare;
 mod convert;
+mod desk;
 #[cfg(test)]
 mod fake;
 mod pool;

@@ -16,7 +16,7 @@ mod window;
 
 pub use block_core as core;
 pub use block_core::{
-    CacheMode, Node, OpenRequest, Perms, Preallocation, Progress, Root, WriteFlags, ZeroFlags,
+    Aio, CacheMode, Node, OpenRequest, Perms, Preallocation, Progress, Root, WriteFlags, ZeroFlags,
 };
 pub use block_jobs as jobs;
 

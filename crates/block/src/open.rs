@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use block_core::{
-    BackingLink, CacheMode, DetectZeroes, Edge, FormatDriver, Graph, Kind, Node, NodeSpec,
+    Aio, BackingLink, CacheMode, DetectZeroes, Edge, FormatDriver, Graph, Kind, Node, NodeSpec,
     OpenRequest, Opened, Perms, ProtocolOpen, Role, Root,
 };
 use object::Objects;
@@ -40,6 +40,8 @@ pub struct Flags {
     pub writable: bool,
     /// `cache=`
     pub cache: CacheMode,
+    /// `aio=` where no option says it.
+    pub aio: Option<Aio>,
     /// `-U`
     pub force_share: bool,
     /// `discard=unmap`: space that becomes free goes back to the file system.
@@ -285,6 +287,7 @@ impl Session {
             options: &mut options,
             read_write: flags.writable && !common.read_only,
             cache: common.cache,
+            aio: flags.aio,
             force_share: common.force_share,
             auto_read_only: common.auto_read_only,
             object: &|id| self.objects.find(id),

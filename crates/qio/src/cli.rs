@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use block::{CacheMode, Session};
+use block::{Aio, CacheMode, Session};
 use qapi::getopt::{self, Opt, Parsed};
 use qapi::{Error, prog_name};
 
@@ -137,6 +137,7 @@ fn mode(parsed: &Parsed) -> qapi::Result<Mode> {
         read_only: parsed.has("r"),
         cache: CacheMode::Writeback,
         any_cache: true,
+        aio: None,
         force_share: parsed.has("U"),
         snapshot: parsed.has("s"),
         discard: true,
@@ -165,10 +166,14 @@ pub(crate) fn apply_io(parsed: &Parsed, mode: &mut Mode) -> qapi::Result<()> {
         Some("ignore" | "off") => mode.discard = false,
         Some(text) => return Err(Error::new(format!("Invalid discard option: {text}"))),
     }
-    match parsed.value("i") {
-        None | Some("threads" | "native" | "io_uring") => Ok(()),
-        Some(text) => Err(Error::new(format!("Invalid aio option: {text}"))),
+    if parsed.has("k") {
+        mode.aio = Some(Aio::Native);
     }
+    if let Some(text) = parsed.value("i") {
+        let aio = Aio::parse(text);
+        mode.aio = Some(aio.ok_or_else(|| Error::new(format!("Invalid aio option: {text}")))?);
+    }
+    Ok(())
 }
 
 /// Runs the commands of `-c`, else those of standard input.

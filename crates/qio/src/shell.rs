@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use block::{CacheMode, Flags, Layer, Root, Session};
+use block::{Aio, CacheMode, Flags, Layer, Root, Session};
 use qapi::Error;
 use qapi::getopt;
 
@@ -16,6 +16,7 @@ pub(crate) struct Mode {
     pub(crate) cache: CacheMode,
     /// The cache mode was not asked for.
     pub(crate) any_cache: bool,
+    pub(crate) aio: Option<Aio>,
     pub(crate) force_share: bool,
     /// Writes go to an overlay that goes away.
     pub(crate) snapshot: bool,
@@ -59,6 +60,7 @@ impl Mode {
         Flags {
             writable: !self.read_only,
             cache: self.cache,
+            aio: self.aio,
             force_share: self.force_share,
             unmap: self.discard,
             ..Flags::default()

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use block::core::SnapshotInfo;
-use block::{CacheMode, Flags, Layer, Root, Session, open_overlay};
+use block::{Flags, Layer, Root, Session, open_overlay};
 use qapi::{Error, Result};
 
-use crate::settings::{Aio, Load, Settings};
+use crate::settings::{Load, Settings};
 
 /// An open disk.
 pub(crate) struct Disk {
@@ -32,7 +32,6 @@ pub(crate) async fn open(settings: &Settings) -> Result<Disk> {
     };
     let session = Session::with_objects(&settings.allow, Arc::clone(&settings.objects));
     let opened = async {
-        check_aio(settings)?;
         if settings.snapshot {
             open_overlay(&session, layer, flags).await
         } else {
@@ -62,19 +61,10 @@ fn flags(settings: &Settings) -> Flags {
     Flags {
         writable: !settings.read_only,
         cache: settings.cache.unwrap_or_default(),
+        aio: settings.aio,
         unmap: settings.discard == Some(true),
         ..Flags::default()
     }
-}
-
-fn check_aio(settings: &Settings) -> Result<()> {
-    let direct = settings.cache.is_some_and(CacheMode::direct);
-    if settings.aio == Some(Aio::Native) && !direct {
-        return Err(Error::new(
-            "aio=native was specified, but it requires cache.direct=on, which was not specified.",
-        ));
-    }
-    Ok(())
 }
 
 async fn window(

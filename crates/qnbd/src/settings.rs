@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use block::CacheMode;
 use block::core::DetectZeroes;
+use block::{Aio, CacheMode};
 use object::Objects;
 use qapi::{Error, Result, opts};
 
@@ -23,14 +23,6 @@ pub(crate) enum Load {
         id: Option<String>,
         name: Option<String>,
     },
-}
-
-/// How requests reach the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Aio {
-    Threads,
-    Native,
-    IoUring,
 }
 
 /// Everything.
@@ -224,12 +216,8 @@ impl Settings {
         if self.aio.is_some() {
             return Err(Error::new("--aio can only be specified once"));
         }
-        self.aio = Some(match value {
-            "threads" => Aio::Threads,
-            "native" => Aio::Native,
-            "io_uring" => Aio::IoUring,
-            _ => return Err(Error::new(format!("Invalid aio mode '{value}'"))),
-        });
+        let aio = Aio::parse(value);
+        self.aio = Some(aio.ok_or_else(|| Error::new(format!("Invalid aio mode '{value}'")))?);
         Ok(())
     }
 

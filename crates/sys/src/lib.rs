@@ -2,7 +2,9 @@
 //! with `unsafe` in it, one small module a call.
 #![deny(unsafe_code)]
 
+pub mod aligned;
 pub mod blkdev;
 pub mod nbd;
 pub mod ofd;
 pub mod process;
+pub mod uring;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench [--quick] [--rounds N] [--dir DIR] [ROW...]`: our tool against the real one, in pairs
+//! `cargo xtask bench [--quick] [--rounds N] [--dir DIR] [--keep] [ROW...]`: our tool against the real one, in pairs
 //! (A B A B ...), with the outputs verified and the machine's own limit beside them.
 //!
 //! Prints a table and writes `target/bench.json`. A ratio is ours divided by theirs, median of the pairs: below
@@ -22,6 +22,8 @@ struct Plan {
     sizes: fixtures::Sizes,
     rounds: usize,
     dir: PathBuf,
+    /// The images stay for the next run.
+    keep: bool,
     words: Vec<String>,
 }
 
@@ -62,7 +64,9 @@ pub(crate) fn bench(words: &[String]) -> Result<()> {
     let json = root().join("target/bench.json");
     std::fs::write(&json, format!("{:#}\n", table::json(&outcomes)))?;
     println!("\nwritten to {}", json.display());
-    std::fs::remove_dir_all(&plan.dir)?;
+    if !plan.keep {
+        std::fs::remove_dir_all(&plan.dir)?;
+    }
     Ok(())
 }
 
@@ -80,6 +84,7 @@ fn plan(words: &[String]) -> Result<Plan> {
         sizes: fixtures::Sizes::full(),
         rounds: 5,
         dir: root().join("target/bench"),
+        keep: false,
         words: Vec::new(),
     };
     let mut words = words.iter();
@@ -89,6 +94,7 @@ fn plan(words: &[String]) -> Result<Plan> {
                 plan.sizes = fixtures::Sizes::quick();
                 plan.rounds = 3;
             }
+            "--keep" => plan.keep = true,
             "--rounds" => plan.rounds = words.next().context("--rounds needs a number")?.parse()?,
             "--dir" => plan.dir = words.next().context("--dir needs a folder")?.into(),
             option if option.starts_with('-') => bail!("unknown option `{option}`"),

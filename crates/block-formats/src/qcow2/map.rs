@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use block_core::{Extent, ExtentKind, Place, Slot};
+use block_core::{Event, Extent, ExtentKind, Place, Slot};
 
 use super::layout::{Bitmap, Entry, OFFSET_MASK, Subcluster};
 use super::overlap::hex;
@@ -11,6 +11,9 @@ use super::slices::Slice;
 use super::{Meta, Qcow2, errno};
 
 const EIO: i32 = 5;
+
+/// Slices smaller than this are read several at a time, up to so many bytes.
+const SMALL_SLICE: u64 = 32 << 10;
 
 /// What one cluster or subcluster holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -154,11 +157,72 @@ impl Qcow2 {
                 kind: ExtentKind::Backing { at: None },
             });
         }
-        let slice = self.slice(&mut meta, self.layout.slice_of(offset)).await?;
+        let number = self.layout.slice_of(offset);
+        self.read_ahead(&mut meta, number).await;
+        let slice = self.slice(&mut meta, number).await?;
         if let Some(extent) = self.extent_in(&slice, offset, len) {
             return Ok(extent);
         }
         Err(self.bad_entry(&mut meta, &slice, offset).await)
+    }
+
+    /// Slices of small clusters map little. Whoever reads one behind the other gets more of them at a time, those that lie
+    /// together in the file by one read.
+    async fn read_ahead(&self, meta: &mut Meta, number: u64) {
+        let expected = std::mem::replace(&mut meta.next_miss, number + 1) == number;
+        if self.layout.slice_bytes >= SMALL_SLICE || !meta.dirty_slices.is_empty() {
+            return;
+        }
+        let most = (SMALL_SLICE / self.layout.slice_bytes).min(self.slices.room() / 2);
+        meta.ahead = if expected {
+            (meta.ahead * 2).max(2).min(most)
+        } else {
+            1
+        };
+        if meta.ahead > 1 {
+            meta.next_miss = number + meta.ahead;
+            self.load_run(meta, number..number + meta.ahead).await;
+        }
+    }
+
+    /// Brings slices into memory, as far as their tables are there and can be read.
+    async fn load_run(&self, meta: &mut Meta, numbers: std::ops::Range<u64>) {
+        let layout = self.layout;
+        let size = layout.slice_bytes;
+        let host_of = |meta: &Meta, number: u64| {
+            let entry = meta.l1.get(layout.l1_index(layout.slice_guest(number)))?;
+            let table = Self::l2_table(*entry);
+            (table != 0 && layout.in_cluster(table) == 0)
+                .then(|| table + layout.slice_start(number))
+        };
+        let mut bytes = Vec::new();
+        let mut at = numbers.start;
+        while at < numbers.end {
+            let Some(host) = host_of(meta, at) else {
+                return;
+            };
+            let mut end = at + 1;
+            while end < numbers.end && host_of(meta, end) == Some(host + (end - at) * size) {
+                end += 1;
+            }
+            bytes.resize(usize::try_from((end - at) * size).unwrap_or(0), 0);
+            self.file.event(Event::L2Load).await;
+            if self.file.read(host, &mut bytes).await.is_err() {
+                // Whoever needs one of them hears of it.
+                return;
+            }
+            let parts = bytes.chunks_exact(usize::try_from(size).unwrap_or(1));
+            for ((number, host), part) in (at..end)
+                .zip((host..).step_by(usize::try_from(size).unwrap_or(1)))
+                .zip(parts)
+            {
+                if self.slices.get(number).is_none() {
+                    let slice = self.decode_slice(meta, (number, host), part);
+                    self.slices.put(Arc::new(slice));
+                }
+            }
+            at = end;
+        }
     }
 
     /// How many bytes from `offset` on have no L2 table at all.

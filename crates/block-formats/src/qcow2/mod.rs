@@ -97,6 +97,9 @@ pub(crate) struct Meta {
     packed_end: u64,
     /// The refcount table is on its way: nothing may point to what it counts before it is there.
     moving: Option<alloc::Moving>,
+    /// The slice that comes next when slices are read one behind the other, and how many are read then.
+    next_miss: u64,
+    ahead: u64,
     /// The disk gets smaller: the space it frees goes back to the file system.
     shrinking: bool,
     /// That a read-only image is corrupt has been said.

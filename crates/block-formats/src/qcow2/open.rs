@@ -282,6 +282,8 @@ pub(super) async fn build(
         pending_free: Vec::new(),
         packed_end: 0,
         moving: None,
+        next_miss: 0,
+        ahead: 0,
         shrinking: false,
         told_corrupt: false,
         header,

@@ -10,6 +10,9 @@ use arc_swap::ArcSwapOption;
 
 use super::layout::{Bitmap, Layout};
 
+/// Most slices that are kept.
+const MAX_SLICES: u64 = 8192;
+
 /// A piece of an L2 table.
 pub(crate) struct Slice {
     /// Which piece of the guest's disk it maps.
@@ -88,13 +91,21 @@ pub(crate) struct SliceCache {
 }
 
 impl SliceCache {
-    /// Room for `budget` bytes of slices, or for all of the disk if that is less.
+    /// Room for `budget` bytes of slices, or for all of the disk if that is less. Slices of small clusters map little and take
+    /// more than their bytes, so they are not kept in any number.
     pub(crate) fn new(layout: Layout, size: u64, budget: u64) -> Self {
         let all = layout.slice_of(size.saturating_sub(1)) + 2;
-        let slots = (budget / layout.slice_bytes).clamp(2, all.max(2));
+        let slots = (budget / layout.slice_bytes)
+            .min(MAX_SLICES)
+            .clamp(2, all.max(2));
         Self {
             slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
         }
+    }
+
+    /// How many slices are kept at most.
+    pub(crate) fn room(&self) -> u64 {
+        self.slots.len() as u64
     }
 
     fn slot(&self, number: u64) -> &ArcSwapOption<Slice> {

@@ -421,9 +421,19 @@ impl Qcow2 {
         let mut bytes = vec![0; usize::try_from(layout.slice_bytes).unwrap_or(0)];
         self.file.event(Event::L2Load).await;
         self.file.read(host, &mut bytes).await?;
-        let mut slice = Slice::decode(number, host, &bytes);
+        Ok(self.decode_slice(meta, (number, host), &bytes))
+    }
+
+    /// A slice from its bytes in the file.
+    pub(super) fn decode_slice(
+        &self,
+        meta: &Meta,
+        (number, host): (u64, u64),
+        bytes: &[u8],
+    ) -> Slice {
+        let mut slice = Slice::decode(number, host, bytes);
         slice.suspicious = !self.read_only() && self.is_suspicious(meta, &slice);
-        Ok(slice)
+        slice
     }
 
     /// Whether an entry points where no data may be.

@@ -1,4 +1,4 @@
-//! One worker of a conversion: reads a piece, finds what need not be stored, waits for its turn and writes.
+//! One worker of a conversion: reads a piece, finds what need not be stored, and writes what is due.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::plan::{Content, Piece, Plan};
 use super::{ConvertError, ConvertOptions, Initial, Order, SECTOR, Setup, Source, Zeroes};
-use crate::turnstile::Turnstile;
+use crate::desk::{Desk, Trays};
 use crate::watch::{Pace, Watch};
 
 /// What all workers of a conversion use.
@@ -21,7 +21,8 @@ pub(super) struct Shared {
     pub(super) options: ConvertOptions,
     pub(super) setup: Setup,
     pub(super) watch: Arc<dyn Watch>,
-    pub(super) turns: Turnstile,
+    pub(super) desk: Desk<Ready>,
+    pub(super) trays: Trays<Scratch>,
     pub(super) pace: Pace,
     pub(super) done: AtomicU64,
     pub(super) total: u64,
@@ -45,9 +46,19 @@ struct Action {
     step: Step,
 }
 
-/// A worker's own memory, kept from piece to piece.
+/// A piece that can be written.
+pub(super) struct Ready {
+    piece: Piece,
+    /// Progress counts it.
+    counted: bool,
+    /// The kernel is to copy it; nothing was read.
+    offload: bool,
+    scratch: Scratch,
+}
+
+/// Memory for a piece, kept for the next one.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     buf: Vec<u8>,
     packed: Vec<u8>,
     arena: Vec<u8>,
@@ -56,62 +67,89 @@ struct Scratch {
 
 /// Takes pieces until there are no more.
 pub(super) async fn run(shared: Arc<Shared>) -> Result<(), ConvertError> {
-    let mut scratch = Scratch::default();
     let result = loop {
-        match shared.one(&mut scratch).await {
+        let Some(scratch) = shared.trays.take().await else {
+            break Ok(());
+        };
+        match shared.one(scratch).await {
             Ok(true) => {}
             Ok(false) => break Ok(()),
             Err(error) => break Err(error),
         }
     };
     if result.is_err() {
-        shared.turns.close();
+        shared.trays.close();
     }
     result
 }
 
 impl Shared {
-    /// Does one piece; `false` when there is none left.
-    async fn one(&self, scratch: &mut Scratch) -> Result<bool, ConvertError> {
+    /// Gets one piece ready, and writes what is due; `false` when there is none left.
+    async fn one(&self, mut scratch: Scratch) -> Result<bool, ConvertError> {
         if self.watch.cancelled() {
             return Err(ConvertError::Cancelled);
         }
-        if self.turns.is_closed() {
+        let Some((piece, counted)) = self.next_piece().await? else {
+            self.trays.give(scratch);
+            self.trays.look();
             return Ok(false);
-        }
-        let (piece, counted) = {
-            let mut plan = self.plan.lock().await;
-            let piece = plan.next().await?;
-            for warning in plan.take_warnings() {
-                self.watch.warn(&warning);
-            }
-            let Some(piece) = piece else {
-                if !self.options.count_first {
-                    self.watch.progress(plan.position(), self.total);
-                }
-                return Ok(false);
-            };
-            (piece, plan.counts(piece.content))
         };
         let offload = piece.content == Content::Data && self.offload.load(Ordering::Relaxed);
         if !offload {
-            self.make_ready(&piece, scratch).await?;
+            self.make_ready(&piece, &mut scratch).await?;
         }
-        let sequential = self.options.order == Order::Sequential;
-        if sequential && !self.turns.wait(piece.number).await {
-            return Ok(false);
-        }
-        let written = if offload {
-            self.copy_by_kernel(&piece, scratch).await
-        } else {
-            self.act(&piece, scratch).await
+        let number = piece.number;
+        let ready = Ready {
+            piece,
+            counted,
+            offload,
+            scratch,
         };
-        if sequential && written.is_ok() {
-            self.turns.pass();
+        if self.options.order == Order::Any {
+            let scratch = self.finish(ready).await?;
+            self.trays.give(scratch);
+            return Ok(true);
         }
-        written?;
-        self.tell(&piece, counted);
+        self.desk.put(number, ready);
+        while let Some(due) = self.desk.take() {
+            let scratch = self.finish(due).await?;
+            self.desk.done();
+            self.trays.give(scratch);
+            if self.trays.is_closed() {
+                return Ok(false);
+            }
+        }
+        self.trays.look();
         Ok(true)
+    }
+
+    async fn next_piece(&self) -> Result<Option<(Piece, bool)>, ConvertError> {
+        let mut plan = self.plan.lock().await;
+        let piece = plan.next().await?;
+        for warning in plan.take_warnings() {
+            self.watch.warn(&warning);
+        }
+        if piece.is_none() && !self.options.count_first {
+            self.watch.progress(plan.position(), self.total);
+        }
+        Ok(piece.map(|piece| (piece, plan.counts(piece.content))))
+    }
+
+    /// Brings a piece to the target, and gives its memory back.
+    async fn finish(&self, ready: Ready) -> Result<Scratch, ConvertError> {
+        let Ready {
+            piece,
+            counted,
+            offload,
+            mut scratch,
+        } = ready;
+        if offload {
+            self.copy_by_kernel(&piece, &mut scratch).await?;
+        } else {
+            self.act(&piece, &scratch).await?;
+        }
+        self.tell(&piece, counted);
+        Ok(scratch)
     }
 
     fn tell(&self, piece: &Piece, counted: bool) {
@@ -133,7 +171,9 @@ impl Shared {
             return Ok(());
         }
         if scratch.buf.len() < len {
-            scratch.buf.resize(len, 0);
+            // All at once: memory that is never touched costs nothing, a copy of what is there does.
+            let most = usize::try_from(self.setup.buffer).unwrap_or(len);
+            scratch.buf = vec![0; most.max(len)];
         }
         if piece.content == Content::Zero {
             scratch.buf[..len].fill(0);

@@ -1,22 +1,22 @@
 //! Bytes in and out of an open host file.
 
-use std::any::Any;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use block_core::{
-    BoxFuture, LeafStatus, Limits, Perms, Preallocation, Protocol, WriteFlags, ZeroFlags,
-};
+use block_core::{LeafStatus, Preallocation, ZeroFlags};
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use sys::aligned::AlignedStore;
 
 use super::create::{preallocate, set_len};
 use super::locks::Locks;
 
-const ENOTSUP: i32 = 95;
+pub(super) const ENOTSUP: i32 = 95;
 const EIO: i32 = 5;
+const EINVAL: i32 = 22;
 
 /// Kinds of host file that behave differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub(crate) enum FileKind {
 
 /// An open host file.
 pub(crate) struct HostFile {
-    pub(super) file: File,
+    /// Its own count keeps the descriptor open for requests that the kernel has.
+    pub(super) file: Arc<File>,
     pub(super) name: String,
     pub(super) kind: FileKind,
     /// Alignment that O_DIRECT wants of offsets, lengths and memory; 1 without.
@@ -42,22 +43,32 @@ pub(crate) struct HostFile {
     pub(super) no_zero: AtomicBool,
     /// A flush failed: what the kernel dropped will not come back, so later ones fail too.
     pub(super) lost: AtomicBool,
+    /// Aligned memory for requests whose own is not, or that the kernel is to keep.
+    pub(super) memory: AlignedStore,
 }
 
-fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
-    Box::pin(std::future::ready(value))
-}
-
-fn errno(number: i32) -> io::Error {
+pub(super) fn errno(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 
 impl HostFile {
+    /// Fills `buf`; past the end of the file there are zeroes.
+    pub(super) fn read(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        if self.direct_align <= 1 || self.is_aligned(buf) {
+            return self.read_at(offset, buf);
+        }
+        let mut bounce = self.memory.take(buf.len());
+        let result = self.read_at(offset, bounce.bytes_mut());
+        buf.copy_from_slice(bounce.bytes());
+        self.memory.give(bounce);
+        result
+    }
+
     fn read_at(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
         while !buf.is_empty() {
             match self.file.read_at(buf, offset) {
-                Ok(0) => {
-                    buf.fill(0);
+                Ok(n) if self.is_end(n) => {
+                    buf[n..].fill(0);
                     return Ok(());
                 }
                 Ok(n) => {
@@ -71,14 +82,9 @@ impl HostFile {
         Ok(())
     }
 
-    fn read_direct(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        if self.is_aligned(buf) {
-            return self.read_at(offset, buf);
-        }
-        let mut bounce = Bounce::new(buf.len(), self.direct_align);
-        self.read_at(offset, bounce.bytes())?;
-        buf.copy_from_slice(bounce.bytes());
-        Ok(())
+    /// Whether a read of so many bytes met the end of the file: around the page cache only there a part of a unit is read.
+    pub(super) fn is_end(&self, read: usize) -> bool {
+        read == 0 || !read.is_multiple_of(self.direct_align as usize)
     }
 
     fn is_aligned(&self, buf: &[u8]) -> bool {
@@ -87,32 +93,66 @@ impl HostFile {
             .is_multiple_of(self.direct_align as usize)
     }
 
-    fn write_at(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
         if self.direct_align <= 1 || self.is_aligned(buf) {
             self.file.write_all_at(buf, offset)?;
         } else {
-            let mut bounce = Bounce::new(buf.len(), self.direct_align);
-            bounce.bytes().copy_from_slice(buf);
-            self.file.write_all_at(bounce.bytes(), offset)?;
+            let mut bounce = self.memory.take(buf.len());
+            bounce.bytes_mut().copy_from_slice(buf);
+            let written = self.file.write_all_at(bounce.bytes(), offset);
+            self.memory.give(bounce);
+            written?;
         }
-        self.end
-            .fetch_max(offset + buf.len() as u64, Ordering::AcqRel);
+        self.wrote(offset, buf.len());
         Ok(())
     }
 
-    fn sync(&self) -> io::Result<()> {
-        if self.no_flush {
-            return Ok(());
-        }
-        if self.lost.load(Ordering::Acquire) {
-            return Err(errno(EIO));
-        }
-        self.file
-            .sync_data()
-            .inspect_err(|_| self.lost.store(true, Ordering::Release))
+    /// The file is at least so long now.
+    pub(super) fn wrote(&self, offset: u64, len: usize) {
+        self.end.fetch_max(offset + len as u64, Ordering::AcqRel);
     }
 
-    fn zero(&self, offset: u64, len: u64, flags: ZeroFlags) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if !self.must_sync()? {
+            return Ok(());
+        }
+        self.synced(self.file.sync_data())
+    }
+
+    /// Whether a flush is to reach the disk.
+    pub(super) fn must_sync(&self) -> io::Result<bool> {
+        if !self.no_flush && self.lost.load(Ordering::Acquire) {
+            return Err(errno(EIO));
+        }
+        Ok(!self.no_flush)
+    }
+
+    /// Remembers a flush that failed.
+    pub(super) fn synced(&self, result: io::Result<()>) -> io::Result<()> {
+        result.inspect_err(|_| self.lost.store(true, Ordering::Release))
+    }
+
+    pub(super) fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
+        match self.kind {
+            FileKind::Device => sys::blkdev::discard(&self.file, offset, len),
+            FileKind::Regular => self.punch(offset, len),
+        }
+    }
+
+    pub(super) fn truncate(&self, len: u64, preallocation: Preallocation) -> qapi::Result<()> {
+        let old = self.end.load(Ordering::Acquire);
+        if self.kind == FileKind::Device {
+            if len > old {
+                return Err(qapi::Error::new("Cannot grow device files").errno(EINVAL));
+            }
+            return Ok(());
+        }
+        preallocate(&self.file, old, len, preallocation)?;
+        self.end.store(len, Ordering::Release);
+        Ok(())
+    }
+
+    pub(super) fn zero(&self, offset: u64, len: u64, flags: ZeroFlags) -> io::Result<()> {
         if self.kind == FileKind::Device {
             return sys::blkdev::zero(&self.file, offset, len);
         }
@@ -177,7 +217,7 @@ impl HostFile {
         error.into()
     }
 
-    fn hole(&self, offset: u64, len: u64) -> io::Result<LeafStatus> {
+    pub(super) fn hole(&self, offset: u64, len: u64) -> io::Result<LeafStatus> {
         let end = self.end.load(Ordering::Acquire);
         if offset >= end {
             return Ok(LeafStatus::hole(len));
@@ -196,14 +236,20 @@ impl HostFile {
         }
     }
 
-    fn copy(&self, source: &Self, mut from: u64, mut to: u64, mut len: u64) -> io::Result<()> {
+    pub(super) fn copy(
+        &self,
+        source: &Self,
+        mut from: u64,
+        mut to: u64,
+        mut len: u64,
+    ) -> io::Result<()> {
         while len > 0 {
             let now = usize::try_from(len.min(1 << 30)).unwrap_or(1 << 30);
             let (mut at, mut into) = (from, to);
             let done = rustix::fs::copy_file_range(
-                &source.file,
+                &*source.file,
                 Some(&mut at),
-                &self.file,
+                &*self.file,
                 Some(&mut into),
                 now,
             )?;
@@ -215,137 +261,5 @@ impl HostFile {
             self.end.fetch_max(to, Ordering::AcqRel);
         }
         Ok(())
-    }
-}
-
-/// Memory aligned for O_DIRECT.
-struct Bounce {
-    memory: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Bounce {
-    fn new(len: usize, align: u32) -> Self {
-        let align = align as usize;
-        let memory = vec![0; len + align];
-        let start = memory.as_ptr().addr().next_multiple_of(align) - memory.as_ptr().addr();
-        Self { memory, start, len }
-    }
-
-    fn bytes(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.start + self.len]
-    }
-}
-
-impl Protocol for HostFile {
-    fn read<'a>(&'a self, offset: u64, buf: &'a mut [u8]) -> BoxFuture<'a, io::Result<()>> {
-        ready(if self.direct_align > 1 {
-            self.read_direct(offset, buf)
-        } else {
-            self.read_at(offset, buf)
-        })
-    }
-
-    fn write<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a [u8],
-        flags: WriteFlags,
-    ) -> BoxFuture<'a, io::Result<()>> {
-        let written = self.write_at(offset, buf);
-        ready(if flags.fua {
-            written.and_then(|()| self.sync())
-        } else {
-            written
-        })
-    }
-
-    fn write_zeroes(
-        &self,
-        offset: u64,
-        len: u64,
-        flags: ZeroFlags,
-    ) -> BoxFuture<'_, io::Result<()>> {
-        let done = self.zero(offset, len, flags);
-        ready(if flags.fua {
-            done.and_then(|()| self.sync())
-        } else {
-            done
-        })
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
-        ready(match self.kind {
-            _ if !self.unmap => Ok(()),
-            FileKind::Device => sys::blkdev::discard(&self.file, offset, len),
-            FileKind::Regular => self.punch(offset, len),
-        })
-    }
-
-    fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
-        ready(self.sync())
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.end.load(Ordering::Acquire))
-    }
-
-    fn truncate(&self, len: u64, preallocation: Preallocation) -> BoxFuture<'_, qapi::Result<()>> {
-        let old = self.end.load(Ordering::Acquire);
-        let result = if self.kind == FileKind::Device {
-            if len > old {
-                Err(qapi::Error::new("Cannot grow device files").errno(22))
-            } else {
-                Ok(())
-            }
-        } else {
-            preallocate(&self.file, old, len, preallocation)
-        };
-        if result.is_ok() && self.kind == FileKind::Regular {
-            self.end.store(len, Ordering::Release);
-        }
-        ready(result)
-    }
-
-    fn status(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<LeafStatus>> {
-        ready(match self.kind {
-            FileKind::Device => Ok(LeafStatus::data(len)),
-            FileKind::Regular => self.hole(offset, len),
-        })
-    }
-
-    fn limits(&self) -> Limits {
-        Limits {
-            request_alignment: self.direct_align,
-            max_transfer: 0,
-            zero_beyond_end: self.kind == FileKind::Regular,
-            growable: self.kind == FileKind::Regular,
-        }
-    }
-
-    fn set_permissions(&self, used: Perms, shared: Perms) -> qapi::Result<()> {
-        self.locks.set(&self.file, &self.name, used, shared)
-    }
-
-    fn allocated(&self) -> Option<u64> {
-        self.file.metadata().ok().map(|m| m.blocks() * 512)
-    }
-
-    fn copy_from<'a>(
-        &'a self,
-        source: &'a dyn Protocol,
-        source_offset: u64,
-        offset: u64,
-        len: u64,
-    ) -> BoxFuture<'a, io::Result<()>> {
-        ready(match source.as_any().downcast_ref::<Self>() {
-            Some(source) => self.copy(source, source_offset, offset, len),
-            None => Err(errno(ENOTSUP)),
-        })
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }

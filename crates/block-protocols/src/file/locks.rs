@@ -72,6 +72,13 @@ impl Locks {
         *held = wanted;
         Ok(())
     }
+
+    /// Gives everything back, for a file that somebody may hold open a little longer.
+    pub(super) fn release(&self, file: &File) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        release(file, (Perms::NONE, Perms::NONE), *held);
+        *held = (Perms::NONE, Perms::NONE);
+    }
 }
 
 fn bytes(perms: Perms, base: i64) -> impl Iterator<Item = (i64, &'static str)> {

@@ -1,12 +1,15 @@
-//! `file`, `host_device`, `host_cdrom`: a file of the host, read and written inline by the calling thread.
+//! `file`, `host_device`, `host_cdrom`: a file of the host.
 //!
-//! Inline is the fastest for tools, which run a worker a core: a hop to another thread costs ten times
-//! what a cached 4 KiB read does. `aio=` is accepted and checked.
+//! Files in the page cache are read and written inline by the calling thread: a hop to another thread costs ten times what
+//! a cached 4 KiB read does. Around the page cache (`cache=none`), and where `aio=` asks for it, requests go by the
+//! kernel's ring or by threads: see `engine`.
 
 mod create;
+mod engine;
 mod io;
 mod locks;
 mod open;
+mod protocol;
 
 use block_core::{OptionDesc, OptionKind, ProtocolDriver};
 use qapi::Dict;

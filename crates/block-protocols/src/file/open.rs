@@ -3,13 +3,17 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use block_core::{Protocol, ProtocolOpen};
+use block_core::{Aio, Protocol, ProtocolOpen};
 use qapi::{Dict, Error, Value};
+use sys::aligned::AlignedStore;
 
+use super::engine::Engine;
 use super::io::{FileKind, HostFile};
 use super::locks::{Locking, Locks};
+use super::protocol::OpenFile;
 
 const O_DIRECT: i32 = 0o40000;
 const O_NONBLOCK: i32 = 0o4000;
@@ -29,6 +33,7 @@ struct Options {
     filename: String,
     locking: Locking,
     unmap: bool,
+    aio: Option<Aio>,
 }
 
 fn take_str(options: &mut Dict, name: &str) -> qapi::Result<Option<String>> {
@@ -52,11 +57,12 @@ fn take(options: &mut Dict) -> qapi::Result<Options> {
             return Err(Error::new(format!("invalid parameter value: {other}")));
         }
     };
-    match take_str(options, "aio")?.as_deref() {
-        // All three are served inline: see the module's head.
-        None | Some("threads" | "native" | "io_uring") => {}
-        Some(other) => return Err(Error::new(format!("invalid parameter value: {other}"))),
-    }
+    let aio = take_str(options, "aio")?
+        .map(|name| {
+            Aio::parse(&name)
+                .ok_or_else(|| Error::new(format!("invalid parameter value: {name}")).errno(22))
+        })
+        .transpose()?;
     if take_str(options, "pr-manager")?.is_some() {
         // GAP: no persistent reservation helper yet.
         return Err(Error::new("pr-manager is not supported"));
@@ -72,6 +78,7 @@ fn take(options: &mut Dict) -> qapi::Result<Options> {
         filename,
         locking,
         unmap,
+        aio,
     })
 }
 
@@ -86,6 +93,13 @@ fn open(request: &mut ProtocolOpen<'_>, driver: &str) -> qapi::Result<Box<dyn Pr
     }
     let failed = |error: &io::Error| Error::from_io(format!("Could not open '{name}'"), error);
     let direct = request.cache.direct();
+    let aio = options.aio.or(request.aio);
+    if aio == Some(Aio::Native) && !direct {
+        return Err(Error::new(
+            "aio=native was specified, but it requires cache.direct=on, which was not specified.",
+        )
+        .errno(22));
+    }
     let file = OpenOptions::new()
         .read(true)
         .write(request.read_write)
@@ -100,7 +114,7 @@ fn open(request: &mut ProtocolOpen<'_>, driver: &str) -> qapi::Result<Box<dyn Pr
     } else {
         Locking::Off
     };
-    Ok(Box::new(HostFile {
+    let host = Arc::new(HostFile {
         locks: Locks::new(locking, &file)?,
         direct_align: if direct { direct_alignment(&file) } else { 1 },
         no_flush: request.cache.no_flush(),
@@ -111,8 +125,11 @@ fn open(request: &mut ProtocolOpen<'_>, driver: &str) -> qapi::Result<Box<dyn Pr
         no_punch: AtomicBool::new(false),
         no_zero: AtomicBool::new(false),
         lost: AtomicBool::new(false),
-        file,
-    }))
+        memory: AlignedStore::default(),
+        file: Arc::new(file),
+    });
+    let engine = Engine::new(&host, aio);
+    Ok(Box::new(OpenFile::new(host, engine)))
 }
 
 fn kind_of(metadata: &Metadata, driver: &str, name: &str) -> qapi::Result<FileKind> {

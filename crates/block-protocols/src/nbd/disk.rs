@@ -60,6 +60,7 @@ pub(super) async fn create(name: &str, options: &Dict) -> qapi::Result<()> {
         options: &mut named,
         read_write: true,
         cache: CacheMode::default(),
+        aio: None,
         force_share: false,
         auto_read_only: false,
         object: &|_| None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use block::jobs::{BenchOptions, Flushes, bench};
-use block::{CacheMode, Flags};
+use block::{Aio, CacheMode, Flags};
 use clap::{Arg, ArgAction, ArgMatches};
 use qapi::Error;
 
@@ -119,9 +119,10 @@ fn options(args: &Args) -> qapi::Result<BenchOptions> {
 async fn run(matches: ArgMatches) -> Outcome {
     let args = Args(matches);
     let options = options(&args)?;
-    let aio = args.text("aio");
-    if let Some(aio) = aio.filter(|aio| !["threads", "native", "io_uring"].contains(aio)) {
-        return Err(Error::new(format!("Invalid aio option: {aio}")).into());
+    let mut aio = args.has("native").then_some(Aio::Native);
+    if let Some(text) = args.text("aio") {
+        let parsed = Aio::parse(text);
+        aio = Some(parsed.ok_or_else(|| Error::new(format!("Invalid aio option: {text}")))?);
     }
     let Some(cache) = args
         .text("cache")
@@ -134,14 +135,10 @@ async fn run(matches: ArgMatches) -> Outcome {
         return Err(Failure::Usage("Expecting one image file name".to_owned()));
     };
     args.check_format("format")?;
-    if (aio == Some("native") || args.has("native")) && !cache.direct() {
-        let why =
-            "aio=native was specified, but it requires cache.direct=on, which was not specified.";
-        return Err(Error::new(format!("Could not open '{name}': {why}")).into());
-    }
     let flags = Flags {
         writable: options.write.is_some(),
         cache,
+        aio,
         force_share: args.has("force-share"),
         ..Flags::default()
     };

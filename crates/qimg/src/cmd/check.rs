@@ -13,7 +13,7 @@ use crate::cli::{self, Args, Failure, Outcome, Output, flag, value};
 
 pub(super) const COMMAND: Command = Command {
     name: "check",
-    light: true,
+    light: false,
     about: "Check basic image integrity",
     operands: "FILENAME",
     examples: &[

@@ -118,6 +118,7 @@ async fn open(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
         read_only: call.has("r"),
         cache: CacheMode::Writeback,
         any_cache: true,
+        aio: None,
         force_share: call.has("U"),
         snapshot: call.has("s"),
         discard: true,

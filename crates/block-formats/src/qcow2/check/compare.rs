@@ -1,9 +1,11 @@
 //! Refcounts against counted uses.
 
 use std::io;
+use std::sync::Arc;
 
 use block_core::Fix;
 
+use super::reader::TableReader;
 use super::{Run, TABLE_RESERVED};
 use crate::qcow2::overlap::hex;
 use crate::qcow2::refcount::{get, set};
@@ -23,10 +25,11 @@ impl Run<'_> {
         let per_block = self.frozen.per_block();
         let blocks = self.counts.clusters().div_ceil(per_block);
         let mut highest = 0;
+        let mut tables = self.block_reader(blocks, fix != Fix::default());
         for number in 0..blocks {
             let clusters =
                 number * per_block..((number + 1) * per_block).min(self.counts.clusters());
-            match self.block(number).await {
+            match self.block(number, &mut tables).await {
                 Block::Absent => {
                     if !self.counts.surely_unused(clusters.start, clusters.end) {
                         self.compare_block(clusters, &mut Vec::new(), fix, &mut highest);
@@ -53,7 +56,17 @@ impl Run<'_> {
         Ok(highest)
     }
 
-    async fn block(&mut self, number: u64) -> Block {
+    /// Reads the blocks that [`Run::block`] asks for.
+    fn block_reader(&self, blocks: u64, lazy: bool) -> TableReader {
+        let blocks = usize::try_from(blocks).unwrap_or(usize::MAX);
+        let (cluster, mask) = (self.cluster_size(), !TABLE_RESERVED);
+        let table = self.frozen.refcount_table.iter().take(blocks);
+        let there = |entry: &u64| entry & mask != 0 && (entry & mask).is_multiple_of(cluster);
+        let list = Arc::new(table.copied().filter(there).collect());
+        TableReader::new(&self.frozen.file, cluster, (list, mask), lazy)
+    }
+
+    async fn block(&mut self, number: u64, tables: &mut TableReader) -> Block {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let entry = self.frozen.refcount_table.get(index).copied().unwrap_or(0);
         let offset = entry & !TABLE_RESERVED;
@@ -69,8 +82,8 @@ impl Run<'_> {
             self.image.tell_corrupt(&what).await;
             return Block::Bad(5);
         }
-        match self.frozen.read_cluster(offset).await {
-            Ok(bytes) => Block::Bytes(offset, bytes),
+        match tables.next().await {
+            Ok(bytes) => Block::Bytes(offset, bytes.to_vec()),
             Err(error) => {
                 // An offset that no file can have.
                 let errno = error.raw_os_error().filter(|errno| *errno != 22);
@@ -88,6 +101,10 @@ impl Run<'_> {
         highest: &mut u64,
     ) -> Option<Vec<u64>> {
         let order = self.frozen.order();
+        if let Some(last) = self.equal(&clusters, bytes) {
+            *highest = last.unwrap_or(*highest);
+            return None;
+        }
         let mut changed = None;
         for (index, cluster) in clusters.enumerate() {
             let stored = if bytes.is_empty() {
@@ -127,6 +144,24 @@ impl Run<'_> {
             }
         }
         changed
+    }
+
+    /// Whether all refcounts of a block, 16 bits wide, are as counted; then, the last cluster in use.
+    fn equal(&self, clusters: &std::ops::Range<u64>, bytes: &[u8]) -> Option<Option<u64>> {
+        const WIDTH_16: u32 = 4;
+        if self.frozen.order() != WIDTH_16 || bytes.is_empty() {
+            return None;
+        }
+        let uses = self
+            .counts
+            .small(clusters.start, clusters.end - clusters.start)?;
+        let stored = bytes.chunks_exact(2);
+        let equal = uses
+            .iter()
+            .zip(stored)
+            .all(|(uses, stored)| stored == [0, *uses]);
+        let last = uses.iter().rposition(|uses| *uses > 0);
+        equal.then(|| last.map(|at| clusters.start + at as u64))
     }
 
     /// Gives clusters that nothing uses any more back to the file system, if it takes them.

@@ -57,6 +57,46 @@ impl Counts {
         }
     }
 
+    /// One use more for each cluster of a run. `false`: some may be near `most`, and nothing was added.
+    pub(super) fn add_unbounded(&mut self, first: u64, count: u64, most: u64) -> bool {
+        if most < 2 || self.shared {
+            return false;
+        }
+        let end = first + count;
+        self.grow(end);
+        let mut at = first;
+        while at < end {
+            let (page, from) = Self::slot(at);
+            let to = from + usize::try_from((end - at).min(PAGE - at % PAGE)).unwrap_or(0);
+            let mut shared = false;
+            for uses in &mut self.page(page)[from..to] {
+                // Nothing had two uses before, so no number is large.
+                *uses += 1;
+                shared |= *uses > 1;
+            }
+            self.shared |= shared;
+            at += (to - from) as u64;
+        }
+        true
+    }
+
+    /// Uses of the clusters from one on, as far as they are on one page and small numbers; for a look at many.
+    pub(super) fn small(&self, first: u64, count: u64) -> Option<&[u8]> {
+        let (page, from) = Self::slot(first);
+        let bytes = self.pages.get(page)?.as_ref()?;
+        let uses = bytes.get(from..from.checked_add(usize::try_from(count).ok()?)?)?;
+        (!self.shared || !uses.contains(&MANY)).then_some(uses)
+    }
+
+    /// A page, made if it is not there.
+    fn page(&mut self, page: usize) -> &mut [u8] {
+        if page >= self.pages.len() {
+            self.pages.resize_with(page + 1, || None);
+        }
+        let empty = || vec![0; usize::try_from(PAGE).unwrap_or(0)].into_boxed_slice();
+        self.pages[page].get_or_insert_with(empty)
+    }
+
     /// One use more, if there are fewer than `most` now; whether there are.
     pub(super) fn add_below(&mut self, cluster: u64, most: u64) -> bool {
         // Without a cluster of two uses nothing is near a bound but the narrowest.
@@ -72,18 +112,15 @@ impl Counts {
     pub(super) fn add(&mut self, cluster: u64) {
         self.grow(cluster + 1);
         let (page, at) = Self::slot(cluster);
-        if page >= self.pages.len() {
-            self.pages.resize_with(page + 1, || None);
-        }
-        let empty = || vec![0; usize::try_from(PAGE).unwrap_or(0)].into_boxed_slice();
-        let bytes = self.pages[page].get_or_insert_with(empty);
-        if bytes[at] == MANY {
+        let uses = &mut self.page(page)[at];
+        if *uses == MANY {
             *self.many.entry(cluster).or_default() += 1;
             return;
         }
-        bytes[at] += 1;
-        self.shared |= bytes[at] > 1;
-        if bytes[at] == MANY {
+        *uses += 1;
+        let now = *uses;
+        self.shared |= now > 1;
+        if now == MANY {
             self.many.insert(cluster, u64::from(MANY));
         }
     }
@@ -124,6 +161,22 @@ mod tests {
             (1, 0, 0)
         );
         assert_eq!(counts.clusters(), 70_001);
+    }
+
+    #[test]
+    fn runs_count_as_their_clusters_do() {
+        let mut counts = Counts::new(10);
+        assert!(counts.add_unbounded(PAGE - 3, 5, 65_535));
+        assert_eq!(counts.small(PAGE - 4, 4), Some(&[0, 1, 1, 1][..]));
+        assert_eq!((counts.get(PAGE + 1), counts.get(PAGE + 2)), (1, 0));
+        assert!(!counts.add_unbounded(1, 1, 1), "one use is the bound");
+        assert!(counts.add_unbounded(PAGE, 1, 65_535));
+        assert!(counts.any_shared());
+        assert!(
+            !counts.add_unbounded(1, 1, 65_535),
+            "one by one from here on"
+        );
+        assert_eq!((counts.get(1), counts.get(PAGE)), (0, 2));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod compare;
 mod copied;
 mod counts;
+mod reader;
 mod rebuild;
 mod snapshots;
 mod tables;

@@ -1,10 +1,12 @@
 //! What mappings use: L1 tables, L2 tables and all that they point to.
 
 use std::io;
+use std::sync::Arc;
 
 use block_core::WriteFlags;
 
 use super::Run;
+use super::reader::TableReader;
 use crate::qcow2::layout::{COMPRESSED, COPIED, L1_RESERVED, L2_RESERVED, OFFSET_MASK, ZERO};
 use crate::qcow2::snapshot::frozen::be_words;
 
@@ -84,7 +86,11 @@ impl Run<'_> {
         }
         let most = crate::qcow2::refcount::max(self.frozen.order());
         let bits = self.bits();
-        for number in offset >> bits..=(end - 1) >> bits {
+        let (first, last) = (offset >> bits, (end - 1) >> bits);
+        if self.counts.add_unbounded(first, last - first + 1, most) {
+            return;
+        }
+        for number in first..=last {
             if !self.counts.add_below(number, most) {
                 self.corrupt(&format!(
                     "ERROR: overflow cluster offset=0x{:x}",
@@ -102,15 +108,19 @@ impl Run<'_> {
     pub(super) async fn walk(&mut self, l1: (u64, u32), active: bool, fix: bool) -> io::Result<()> {
         let (offset, len) = l1;
         self.count(offset, u64::from(len) * 8);
-        let table = match self.frozen.read_l1(offset, len).await {
-            Ok(table) => table,
+        let mut entries = match self.frozen.read_l1(offset, len).await {
+            Ok(entries) => entries,
             Err(error) => {
                 self.say("ERROR: I/O error in check_refcounts_l1");
                 self.report.check_errors += 1;
                 return Err(error);
             }
         };
-        for entry in table.into_iter().filter(|entry| *entry != 0) {
+        entries.retain(|entry| *entry != 0);
+        let entries = Arc::new(entries);
+        let list = (Arc::clone(&entries), OFFSET_MASK);
+        let mut tables = TableReader::new(&self.frozen.file, self.cluster_size(), list, fix);
+        for entry in entries.iter().copied() {
             self.unflagged |= active && entry & COPIED == 0;
             if entry & L1_RESERVED != 0 {
                 self.corrupt(&format!(
@@ -124,30 +134,37 @@ impl Run<'_> {
                     "ERROR l2_offset={table:x}: Table is not cluster aligned; L1 entry corrupted"
                 ));
             }
-            self.walk_table(table, active, fix).await?;
+            match tables.next().await {
+                Ok(bytes) => self.walk_table((table, bytes), active, fix).await?,
+                Err(error) => {
+                    self.say("ERROR: I/O error in check_refcounts_l2");
+                    self.report.check_errors += 1;
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
 
-    async fn walk_table(&mut self, table: u64, active: bool, fix: bool) -> io::Result<()> {
-        let bytes = match self.frozen.read_cluster(table).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                self.say("ERROR: I/O error in check_refcounts_l2");
-                self.report.check_errors += 1;
-                return Err(error);
-            }
-        };
+    async fn walk_table(
+        &mut self,
+        (table, bytes): (u64, &[u8]),
+        active: bool,
+        fix: bool,
+    ) -> io::Result<()> {
         let reader = self.reader();
-        let mut words = be_words(&bytes);
-        let mut index = 0;
-        let mut next = 0;
-        while let Some(word) = words.next() {
-            let bitmap = if reader.extended {
-                words.next().unwrap_or(0)
-            } else {
-                0
-            };
+        let step = reader.step() * 8;
+        let plain = !reader.extended && !reader.data_file;
+        let (mut index, mut next) = (0, 0);
+        while let Some(rest) = bytes.get(index * step..).filter(|rest| !rest.is_empty()) {
+            let run = if plain { self.plain_run(rest) } else { 0 };
+            if run > 0 {
+                self.count_run(word_at(rest, 0), run, active, &mut next);
+                index += usize::try_from(run).unwrap_or(usize::MAX);
+                continue;
+            }
+            let word = word_at(rest, 0);
+            let bitmap = if reader.extended { word_at(rest, 1) } else { 0 };
             // Most of a sparse image: nothing to look at.
             if word != 0 || bitmap != 0 {
                 let entry = Entry {
@@ -167,6 +184,36 @@ impl Run<'_> {
             index += 1;
         }
         Ok(())
+    }
+
+    /// How many entries at the front of a table are data in clusters one behind the other, inside of the file, with nothing
+    /// to find fault with.
+    fn plain_run(&self, table: &[u8]) -> u64 {
+        let cluster = self.cluster_size();
+        let first = word_at(table, 0);
+        let offset = first & OFFSET_MASK;
+        if offset == 0 || first & !(OFFSET_MASK | COPIED) != 0 || !offset.is_multiple_of(cluster) {
+            return 0;
+        }
+        let inside = self.length.saturating_sub(offset) / cluster;
+        let run = be_words(table)
+            .zip((first..).step_by(usize::try_from(cluster).unwrap_or(usize::MAX)))
+            .take_while(|(word, expected)| word == expected)
+            .count();
+        inside.min(run as u64)
+    }
+
+    /// Counts what [`Run::plain_run`] found.
+    fn count_run(&mut self, first: u64, clusters: u64, active: bool, next: &mut u64) {
+        let offset = first & OFFSET_MASK;
+        let len = clusters * self.cluster_size();
+        if active {
+            self.unflagged |= first & COPIED == 0;
+            self.report.allocated_clusters += clusters;
+            self.report.fragmented_clusters += u64::from(*next != 0 && offset != *next);
+            *next = offset + len;
+        }
+        self.count(offset, len);
     }
 
     /// Looks at one entry. `true`: nothing more of this table is to be looked at.
@@ -312,6 +359,14 @@ impl Run<'_> {
         self.report.corruptions_fixed += 1;
         Repair::Done
     }
+}
+
+/// A big-endian word of a table; 0 behind its end.
+fn word_at(table: &[u8], index: usize) -> u64 {
+    let bytes = table.get(index * 8..index * 8 + 8);
+    bytes
+        .and_then(|word| word.try_into().ok())
+        .map_or(0, u64::from_be_bytes)
 }
 
 /// What became of a repair.
