@@ -24,6 +24,11 @@ const NEEDS: &[Need] = &[
         why: "a real file system inside an image",
     },
     Need {
+        program: "strace",
+        package: "strace",
+        why: "errors of single system calls, and what is asked of the kernel",
+    },
+    Need {
         program: "prlimit",
         package: "util-linux",
         why: "limits on memory and file size",

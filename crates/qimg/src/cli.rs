@@ -65,6 +65,9 @@ pub(crate) fn top_level(args: &[String]) -> Top {
                 return Top::Done(finish("generate", crate::generate::run(&words)));
             }
             name => {
+                if crate::trace::help(&traces) {
+                    return Top::Done(ExitCode::SUCCESS);
+                }
                 if let Err(error) = crate::trace::start(&traces) {
                     report(&error);
                     return Top::Done(ExitCode::FAILURE);

@@ -3,6 +3,7 @@
 //! ```text
 //! -T PATTERN                 targets and levels as `tracing` filters know them: block_formats, block=debug, *
 //! -T [enable=]PATTERN,events=FILE,file=FILE
+//! -T help                    a list
 //! ```
 
 use std::fs::File;
@@ -51,23 +52,83 @@ pub(crate) fn start(values: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A pattern of QEMU's names is no target of ours: it is told, and does no harm.
+/// Families of names that the reference gives its trace points, and the parts of ours that tell the same.
+const FAMILIES: &[(&str, &str)] = &[
+    ("bdrv_", "block_core"),
+    ("blk_", "block_core"),
+    ("file_", "block_protocols"),
+    ("luring_", "block_protocols"),
+    ("nbd_", "block_protocols"),
+    ("qcow2_", "block_formats::qcow2"),
+    ("qed_", "block_formats::qed"),
+    ("thread_pool_", "block_protocols"),
+];
+
+/// Our own targets and levels begin so.
+const OURS: &[&str] = &[
+    "block", "qimg", "qapi", "reactor", "trace", "debug", "info", "warn", "error",
+];
+
+/// A name that nothing has is told, and does no harm; a pattern may match nothing.
 fn enable(filter: EnvFilter, pattern: &str) -> EnvFilter {
-    let directive = match pattern.trim_end_matches('*') {
-        "" => "trace".to_owned(),
-        prefix if prefix.contains('=') => prefix.to_owned(),
-        prefix => format!("{prefix}=trace"),
-    };
-    let known = [
-        "block", "qimg", "qapi", "reactor", "trace", "debug", "info", "warn", "error",
-    ];
-    match directive.parse() {
-        Ok(parsed) if known.iter().any(|k| directive.starts_with(k)) => {
-            filter.add_directive(parsed)
-        }
-        _ => {
-            qapi::warn(&format!("trace event '{pattern}' does not exist"));
+    match directive(pattern).and_then(|text| text.parse().ok()) {
+        Some(directive) => filter.add_directive(directive),
+        None => {
+            if !pattern.contains('*') {
+                qapi::warn(&format!("trace event '{pattern}' does not exist"));
+            }
             filter
         }
+    }
+}
+
+/// What a pattern means to `tracing`, if anything.
+fn directive(pattern: &str) -> Option<String> {
+    let name = pattern.trim_end_matches('*');
+    if name.is_empty() {
+        return Some("trace".to_owned());
+    }
+    if OURS.iter().any(|ours| name.starts_with(ours)) && !name.starts_with("block_copy") {
+        return Some(match name.contains('=') {
+            true => name.to_owned(),
+            false => format!("{name}=trace"),
+        });
+    }
+    let family = FAMILIES.iter().find(|(prefix, _)| name.starts_with(prefix));
+    family.map(|(_, target)| format!("{target}=trace"))
+}
+
+/// Whether what is asked for is a list of what can be; it is printed then.
+pub(crate) fn help(values: &[String]) -> bool {
+    let asked = values.iter().any(|value| value == "help" || value == "?");
+    if asked {
+        for (family, _) in FAMILIES {
+            qapi::out::line(format!("{family}*"));
+        }
+        for target in [
+            "block_core",
+            "block_formats",
+            "block_protocols",
+            "block_jobs",
+        ] {
+            qapi::out::line(target);
+        }
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_reference_stand_for_parts_of_ours() {
+        let text = |pattern| directive(pattern).unwrap_or_default();
+        assert_eq!(text("qcow2_*"), "block_formats::qcow2=trace");
+        assert_eq!(text("bdrv_co_preadv_part"), "block_core=trace");
+        assert_eq!(text("block_formats=debug"), "block_formats=debug");
+        assert_eq!(text("*"), "trace");
+        assert_eq!(directive("lunch"), None);
+        assert_eq!(directive("block_copy_process"), None);
     }
 }
