@@ -11,8 +11,8 @@ struct Header {
     format: &'static str,
     /// How the reference makes one; `None`: it cannot.
     options: Option<&'static [&'static str]>,
-    /// Words of 32 bits, as ranges of offsets in bytes.
-    words: &'static [std::ops::Range<u64>],
+    /// Words of 32 bits: from and to which offset in bytes.
+    words: &'static [(u64, u64)],
     /// Puts checksums right.
     mend: fn(&std::path::Path),
 }
@@ -29,28 +29,28 @@ const fn plain(format: &'static str, words: &'static [std::ops::Range<u64>]) -> 
 const HEADERS: &[Header] = &[
     Header {
         mend: vpc_sums,
-        ..plain("vpc", &[8..64, 512 + 8..512 + 36])
+        ..plain("vpc", &[(8, 64), (512 + 8, 512 + 36)])
     },
     Header {
         options: Some(&["-o", "subformat=fixed"]),
         mend: vpc_sums,
-        ..plain("vpc", &[(4 << 20) + 8..(4 << 20) + 64])
+        ..plain("vpc", &[((4 << 20) + 8, (4 << 20) + 64)])
     },
-    plain("vdi", &[0x48..0x60, 0x154..0x188]),
-    plain("vmdk", &[4..72]),
+    plain("vdi", &[(0x48, 0x60), (0x154, 0x188)]),
+    plain("vmdk", &[(4, 72)]),
     Header {
         options: Some(&["-o", "subformat=streamOptimized"]),
-        ..plain("vmdk", &[4..80])
+        ..plain("vmdk", &[(4, 80)])
     },
-    plain("parallels", &[16..64]),
+    plain("parallels", &[(16, 64)]),
     Header {
         options: None,
-        ..plain("bochs", &[64..96])
+        ..plain("bochs", &[(64, 96)])
     },
-    plain("qcow", &[4..48]),
-    plain("qed", &[4..64]),
+    plain("qcow", &[(4, 48)]),
+    plain("qed", &[(4, 64)]),
     // The table of metadata has no checksum; its items are where the reference puts them.
-    plain("vhdx", &[0x20_0008..0x20_00c0, 0x21_0000..0x21_0030]),
+    plain("vhdx", &[(0x20_0008, 0x20_00c0), (0x21_0000, 0x21_0030)]),
 ];
 
 /// Footer, its copy at the front and the dynamic header: the sum's complement of all other bytes.
@@ -101,7 +101,11 @@ fn sweep(lab: &Lab, header: &Header) {
     let path = lab.scratch.path("x.img");
     let good = std::fs::read(&path).expect("just made");
     let format = header.format;
-    for at in header.words.iter().cloned().flat_map(|r| r.step_by(4)) {
+    for at in header
+        .words
+        .iter()
+        .flat_map(|(from, to)| (*from..*to).step_by(4))
+    {
         for value in [[0; 4], [0xff; 4]] {
             std::fs::write(&path, &good).expect("a scratch file");
             poke(&path, at, &value);
