@@ -17,7 +17,7 @@ struct Header {
     mend: fn(&std::path::Path),
 }
 
-const fn plain(format: &'static str, words: &'static [std::ops::Range<u64>]) -> Header {
+const fn plain(format: &'static str, words: &'static [(u64, u64)]) -> Header {
     Header {
         format,
         options: Some(&[]),
