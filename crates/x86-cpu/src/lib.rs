@@ -35,9 +35,11 @@ pub mod cpuid;
 pub mod exec;
 pub mod fault;
 pub mod flags;
+pub mod fp;
 pub mod isa;
 mod memory;
 mod names;
+pub mod simd;
 pub mod state;
 pub mod word;
 

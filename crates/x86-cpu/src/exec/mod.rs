@@ -7,12 +7,16 @@ pub mod access;
 pub(crate) mod alu;
 pub(crate) mod bits;
 pub(crate) mod branch;
+pub(crate) mod mmx;
 pub(crate) mod muldiv;
 pub(crate) mod shift;
 pub(crate) mod stack;
 pub(crate) mod string;
 pub(crate) mod system;
 pub(crate) mod transfer;
+pub(crate) mod vector;
+pub(crate) mod x87;
+pub(crate) mod xsave;
 
 pub use system::event::{exception, interrupt, nmi};
 

@@ -30,12 +30,15 @@ macro_rules! rows {
 }
 
 mod avx;
+mod avx_float;
 mod bits;
 mod branch;
 mod crypto;
+mod fma;
 mod integer;
 mod mmx;
 mod sse;
+mod sse_float;
 mod stack;
 mod string;
 mod system;
@@ -54,6 +57,9 @@ pub(crate) fn find<M: Memory>(code: Code) -> Option<Form<M>> {
         .or_else(|| x87::row(code))
         .or_else(|| mmx::row(code))
         .or_else(|| sse::row(code))
+        .or_else(|| sse_float::row(code))
         .or_else(|| avx::row(code))
+        .or_else(|| avx_float::row(code))
+        .or_else(|| fma::row(code))
         .or_else(|| crypto::row(code))
 }
