@@ -11,59 +11,59 @@
 //! ```
 
 /// Bytes of a record.
-pub const RECORD: usize = 2368;
+pub(crate) const RECORD: usize = 2368;
 /// Records that go to the runner at once.
-pub const BATCH: usize = 512;
+pub(crate) const BATCH: usize = 512;
 /// rip, rflags, cs.
-pub const FRAME: usize = 128;
+pub(crate) const FRAME: usize = 128;
 /// Code.
-pub const CODE: usize = 192;
+pub(crate) const CODE: usize = 192;
 /// Bytes of code; what is not used is INT3.
-pub const CODE_BYTES: usize = 128;
+pub(crate) const CODE_BYTES: usize = 128;
 /// XSAVE area: legacy part, header, upper halves of ymm.
-pub const XSAVE: usize = 320;
+pub(crate) const XSAVE: usize = 320;
 /// Bytes of it.
-pub const XSAVE_BYTES: usize = 832;
+pub(crate) const XSAVE_BYTES: usize = 832;
 /// Memory window.
-pub const WINDOW: usize = 1152;
+pub(crate) const WINDOW: usize = 1152;
 /// Bytes of it.
-pub const WINDOW_BYTES: usize = 1024;
+pub(crate) const WINDOW_BYTES: usize = 1024;
 /// The `gregs` of the signal handler's context.
-pub const OUT: usize = 2176;
+pub(crate) const OUT: usize = 2176;
 /// Words of it that are used.
-pub const OUT_WORDS: usize = 23;
+pub(crate) const OUT_WORDS: usize = 23;
 
 /// Linear address of the shared file.
-pub const RECORDS_AT: u64 = 0x1000_0000;
+pub(crate) const RECORDS_AT: u64 = 0x1000_0000;
 /// Linear address of the data page.
-pub const DATA_AT: u64 = 0x2000_0000;
+pub(crate) const DATA_AT: u64 = 0x2000_0000;
 /// Linear address of the window.
-pub const WINDOW_AT: u64 = DATA_AT + 4096 - 1024;
+pub(crate) const WINDOW_AT: u64 = DATA_AT + 4096 - 1024;
 /// Linear address of the page that can only be read.
-pub const READ_ONLY_AT: u64 = 0x2000_2000;
+pub(crate) const READ_ONLY_AT: u64 = 0x2000_2000;
 /// Linear address of the code page.
-pub const CODE_PAGE_AT: u64 = 0x2100_0000;
+pub(crate) const CODE_PAGE_AT: u64 = 0x2100_0000;
 /// Where a case's code starts.
-pub const CODE_AT: u64 = CODE_PAGE_AT + 2048;
+pub(crate) const CODE_AT: u64 = CODE_PAGE_AT + 2048;
 /// Selector of 64-bit code in user mode under Linux.
-pub const CS_64: u64 = 0x33;
+pub(crate) const CS_64: u64 = 0x33;
 /// Selector of 32-bit code in user mode under Linux.
-pub const CS_32: u64 = 0x23;
+pub(crate) const CS_32: u64 = 0x23;
 /// Selector of data in user mode under Linux.
-pub const SS: u64 = 0x2b;
+pub(crate) const SS: u64 = 0x2b;
 
 /// Indexes into the handler's `gregs`.
-pub mod out {
+pub(crate) mod out {
     /// Where rax rcx rdx rbx rsp rbp rsi rdi r8 to r15 are.
-    pub const GENERAL: [usize; 16] = [13, 14, 12, 11, 15, 10, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7];
+    pub(crate) const GENERAL: [usize; 16] = [13, 14, 12, 11, 15, 10, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7];
     /// RIP.
-    pub const RIP: usize = 16;
+    pub(crate) const RIP: usize = 16;
     /// RFLAGS.
-    pub const RFLAGS: usize = 17;
+    pub(crate) const RFLAGS: usize = 17;
     /// Error code.
-    pub const ERROR: usize = 19;
+    pub(crate) const ERROR: usize = 19;
     /// Vector.
-    pub const VECTOR: usize = 20;
+    pub(crate) const VECTOR: usize = 20;
     /// CR2.
-    pub const CR2: usize = 22;
+    pub(crate) const CR2: usize = 22;
 }

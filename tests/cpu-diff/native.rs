@@ -9,10 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::layout::{BATCH, RECORD};
-use crate::runner::{Saves, program};
+use crate::runner::program;
 
 /// The running child.
-pub struct Native {
+pub(crate) struct Native {
     child: Child,
     control: UnixStream,
     shared: File,
@@ -21,10 +21,10 @@ pub struct Native {
 
 impl Native {
     /// Starts it.
-    pub fn start(saves: Saves) -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("runner");
-        let image = program(saves).map_err(io::Error::other)?;
+        let image = program().map_err(io::Error::other)?;
         fs::write(&path, image)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         let memory = std::path::Path::new("/dev/shm");
@@ -40,19 +40,24 @@ impl Native {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(shared.try_clone()?)
             .spawn()?;
-        Ok(Self { child, control, shared, folder })
+        Ok(Self {
+            child,
+            control,
+            shared,
+            folder,
+        })
     }
 
     /// Hands over records; [`Native::finish`] gives them back.
-    pub fn begin(&mut self, records: &[u8]) -> io::Result<()> {
-        assert!(records.len() <= RECORD * BATCH && records.len() % RECORD == 0);
+    pub(crate) fn begin(&mut self, records: &[u8]) -> io::Result<()> {
+        assert!(records.len() <= RECORD * BATCH && records.len().is_multiple_of(RECORD));
         self.shared.write_all_at(records, 0)?;
         let count = u32::try_from(records.len() / RECORD).map_err(io::Error::other)?;
         self.control.write_all(&count.to_le_bytes())
     }
 
     /// Waits until they have run.
-    pub fn finish(&mut self, records: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn finish(&mut self, records: &mut [u8]) -> io::Result<()> {
         let mut count = [0; 4];
         self.control.read_exact(&mut count).map_err(|error| {
             let status = self.child.try_wait();

@@ -21,7 +21,8 @@ fn ready(cpu: &mut CpuState) -> Step {
     unit::ready(cpu)
 }
 
-/// Every MMX instruction but EMMS makes all registers valid and the top of the stack zero.
+/// Every MMX instruction but EMMS makes all registers valid and the top of the stack zero (MASKMOVQ and the
+/// conversions even when they raise an exception).
 fn enter(cpu: &mut CpuState) {
     cpu.fpu.top = 0;
     cpu.fpu.tags = 0;
@@ -51,7 +52,11 @@ fn binary_run<M: Memory, K: Kernel>(cpu: &mut CpuState, memory: &mut M, op: &Op<
     ready(cpu)?;
     let b = operand(cpu, memory, op, 1)?;
     let a = get(cpu, op.reg[0]);
-    set(cpu, op.reg[0], low64(K::run(a.into(), b.into(), immediate(op))));
+    set(
+        cpu,
+        op.reg[0],
+        low64(K::run(a.into(), b.into(), immediate(op))),
+    );
     Ok(())
 }
 
@@ -109,7 +114,11 @@ pub(crate) fn shuffle_bytes<M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &
     let b = operand(cpu, memory, op, 1)?;
     let a = u128::from(get(cpu, op.reg[0]));
     // Bit 3 of an index has no say: it finds the same byte in either copy.
-    set(cpu, op.reg[0], low64(shuffle::pshufb(a | (a << 64), b.into())));
+    set(
+        cpu,
+        op.reg[0],
+        low64(shuffle::pshufb(a | (a << 64), b.into())),
+    );
     Ok(())
 }
 
@@ -126,14 +135,14 @@ pub(crate) fn shift<M: Memory, K: Shift>() -> Form<M> {
     Form::any(shift_run::<M, K>)
 }
 
-fn shift_immediate_run<M: Memory, K: Shift>(
-    cpu: &mut CpuState,
-    _: &mut M,
-    op: &Op<M>,
-) -> Step {
+fn shift_immediate_run<M: Memory, K: Shift>(cpu: &mut CpuState, _: &mut M, op: &Op<M>) -> Step {
     ready(cpu)?;
     let a = get(cpu, op.reg[0]);
-    set(cpu, op.reg[0], low64(K::run(a.into(), immediate(op).into())));
+    set(
+        cpu,
+        op.reg[0],
+        low64(K::run(a.into(), immediate(op).into())),
+    );
     Ok(())
 }
 
@@ -163,11 +172,7 @@ pub(crate) fn store<M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -
     Ok(())
 }
 
-fn from_general_run<T: Word, M: Memory>(
-    cpu: &mut CpuState,
-    memory: &mut M,
-    op: &Op<M>,
-) -> Step {
+fn from_general_run<T: Word, M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     ready(cpu)?;
     let value = if op.has(op::MEMORY) {
         access::load::<T, M>(cpu, memory, op)?.zx()
@@ -259,20 +264,23 @@ pub(crate) fn extract<M: Memory>(cpu: &mut CpuState, _: &mut M, op: &Op<M>) -> S
 pub(crate) fn masked<M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     ready(cpu)?;
     let pair = (get(cpu, op.reg[1]).into(), get(cpu, op.reg[2]).into());
-    moves::masked_bytes(cpu, memory, op, pair, 8)?;
     enter(cpu);
-    Ok(())
+    moves::masked_bytes(cpu, memory, op, pair, 8)
 }
 
-/// CVTPI2PS.
+/// CVTPI2PS. It touches the x87 only when its source is an MMX register.
 pub(crate) fn singles_from<M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     available::<SSE>(cpu)?;
-    ready(cpu)?;
+    if !op.has(op::MEMORY) {
+        ready(cpu)?;
+    }
     let value = operand(cpu, memory, op, 1)?;
     let mut env = Env::from_mxcsr(cpu.mxcsr);
     let low = low64(float::cvtdq2ps(&mut env, value.into()));
+    if !op.has(op::MEMORY) {
+        enter(cpu);
+    }
     settle(cpu, &env)?;
-    enter(cpu);
     let kept = vector(cpu, op.reg[0])[0] >> 64 << 64;
     set_vector::<SSE>(cpu, op.reg[0], [kept | u128::from(low), 0]);
     Ok(())
@@ -287,16 +295,20 @@ pub(crate) fn doubles_from<M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &O
     let value = operand(cpu, memory, op, 1)?;
     let mut env = Env::from_mxcsr(cpu.mxcsr);
     let result = float::cvtdq2pd(&mut env, value);
-    settle(cpu, &env)?;
     if !op.has(op::MEMORY) {
         enter(cpu);
     }
+    settle(cpu, &env)?;
     set_vector::<SSE>(cpu, op.reg[0], [result, 0]);
     Ok(())
 }
 
 fn mode<const TRUNCATE: bool>(env: &Env) -> Rounding {
-    if TRUNCATE { Rounding::Zero } else { env.rounding }
+    if TRUNCATE {
+        Rounding::Zero
+    } else {
+        env.rounding
+    }
 }
 
 /// CVTPS2PI, CVTTPS2PI.
@@ -311,6 +323,7 @@ pub(crate) fn from_singles<M: Memory, const TRUNCATE: bool>(
     let mut env = Env::from_mxcsr(cpu.mxcsr);
     let mode = mode::<TRUNCATE>(&env);
     let result = low64(float::cvtps2dq(&mut env, mode, source));
+    enter(cpu);
     settle(cpu, &env)?;
     set(cpu, op.reg[0], result);
     Ok(())
@@ -329,6 +342,7 @@ pub(crate) fn from_doubles<M: Memory, const TRUNCATE: bool>(
     let mut env = Env::from_mxcsr(cpu.mxcsr);
     let mode = mode::<TRUNCATE>(&env);
     let result = float::cvtpd2dq(&mut env, mode, source);
+    enter(cpu);
     settle(cpu, &env)?;
     set(cpu, op.reg[0], result);
     Ok(())

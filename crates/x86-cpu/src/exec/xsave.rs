@@ -191,7 +191,9 @@ fn save<M: Memory>(
         area::write_vectors(cpu, 0, image.get_mut(160..416).unwrap_or(&mut []));
     }
     let (legacy, header) = image.split_at_mut(HEADER);
-    let old = header.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
+    let old = header
+        .first_chunk::<8>()
+        .map_or(0, |b| u64::from_le_bytes(*b));
     let state = if compacted {
         wanted & used
     } else {
@@ -202,7 +204,12 @@ fn save<M: Memory>(
         header[8..16].copy_from_slice(&(wanted | COMPACTED).to_le_bytes());
     }
     area::write(cpu, memory, linear, legacy.get(..416).unwrap_or(legacy))?;
-    area::write(cpu, memory, linear.wrapping_add(HEADER as u64), &header[..16])?;
+    area::write(
+        cpu,
+        memory,
+        linear.wrapping_add(HEADER as u64),
+        &header[..16],
+    )?;
     for (bit, size, at) in places {
         if written & bit == 0 {
             continue;
@@ -339,7 +346,12 @@ fn restore<M: Memory>(
         let image = image.get(160..416).filter(|_| loaded & SSE != 0);
         area::read_vectors(cpu, 0, image.unwrap_or(&[]));
     }
-    let part = |bit: u64| parts.iter().find(|(b, _)| *b == bit).map(|(_, p)| p.as_slice());
+    let part = |bit: u64| {
+        parts
+            .iter()
+            .find(|(b, _)| *b == bit)
+            .map(|(_, p)| p.as_slice())
+    };
     if wanted & AVX != 0 {
         area::read_vectors(cpu, 2, part(AVX).unwrap_or(&[]));
     }

@@ -33,7 +33,13 @@ pub fn sub(env: &mut Env, operand: Format, result: Format, a: Raw, b: Raw) -> Ra
     add_or_sub(env, operand, result, (a, b), true)
 }
 
-fn add_or_sub(env: &mut Env, operand: Format, result: Format, (a, b): (Raw, Raw), sub: bool) -> Raw {
+fn add_or_sub(
+    env: &mut Env,
+    operand: Format,
+    result: Format,
+    (a, b): (Raw, Raw),
+    sub: bool,
+) -> Raw {
     let (a, b) = (a.flushed(env), b.flushed(env));
     if let Some(nan) = propagate(env, operand, a, b) {
         return nan;

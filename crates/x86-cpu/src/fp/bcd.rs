@@ -35,7 +35,7 @@ pub fn store(env: &mut Env, a: Raw) -> [u8; 10] {
     for byte in bytes.iter_mut().take(9) {
         let pair = rest % 100;
         rest /= 100;
-        *byte = ((pair / 10) << 4 | (pair % 10)) as u8 & 0xff;
+        *byte = (((pair / 10) << 4 | (pair % 10)) & 0xff) as u8;
     }
     bytes[9] = u8::from(a.sign) << 7;
     bytes

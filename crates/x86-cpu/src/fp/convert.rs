@@ -72,17 +72,13 @@ fn rounded_magnitude(mode: Rounding, format: Format, a: Raw) -> Option<(u64, boo
 }
 
 /// Converts to a signed integer of `width` bits; `None` (and the invalid flag) when it does not fit.
-pub fn to_signed(
-    env: &mut Env,
-    mode: Rounding,
-    format: Format,
-    a: Raw,
-    width: u32,
-) -> Option<i64> {
+pub fn to_signed(env: &mut Env, mode: Rounding, format: Format, a: Raw, width: u32) -> Option<i64> {
     let a = a.flushed(env);
     let (magnitude, inexact, up) = match a.class(format) {
         Class::Zero => return Some(0),
-        Class::Finite { .. } => rounded_magnitude(mode, format, a).unwrap_or((u64::MAX, false, false)),
+        Class::Finite { .. } => {
+            rounded_magnitude(mode, format, a).unwrap_or((u64::MAX, false, false))
+        }
         _ => (u64::MAX, false, false),
     };
     let limit = (1_u64 << (width - 1)) - u64::from(!a.sign);

@@ -65,6 +65,8 @@ pub struct Env {
     pub masks: u8,
     /// Exceptions seen so far.
     pub flags: u8,
+    /// Exceptions of earlier steps of the same instruction, which an exception of this one does not take back.
+    pub earlier: u8,
     /// Denormal operands count as zero.
     pub daz: bool,
     /// Tiny results become zero.
@@ -88,6 +90,7 @@ impl Env {
             rounding: Rounding::from_bits(mxcsr >> 13),
             masks: ((mxcsr >> 7) & 0x3f) as u8,
             flags: 0,
+            earlier: 0,
             daz: mxcsr & 0x40 != 0,
             ftz: mxcsr & 0x8000 != 0,
             rounded_up: false,
@@ -104,6 +107,7 @@ impl Env {
             rounding: Rounding::from_bits(u32::from(word >> 10)),
             masks: (word & 0x3f) as u8,
             flags: 0,
+            earlier: 0,
             daz: false,
             ftz: false,
             rounded_up: false,

@@ -10,8 +10,19 @@ use super::round::{Exact, round};
 pub struct Remainder {
     /// The new ST(0).
     pub value: Raw,
-    /// The low bits of the quotient when the reduction is complete; `None` when it is partial.
-    pub quotient: Option<u64>,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far a reduction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is no remainder: a NaN, an invalid operand.
+    Refused,
+    /// Only part of the quotient was taken off.
+    Partial,
+    /// The remainder, and the low bits of the quotient.
+    Done(u64),
 }
 
 /// How the quotient is rounded.
@@ -25,24 +36,33 @@ pub enum Kind {
 
 /// The remainder of `a / b`, or one step towards it when their exponents differ by 64 or more.
 pub fn remainder(env: &mut Env, a: Raw, b: Raw, kind: Kind) -> Remainder {
+    let refused = |value| Remainder {
+        value,
+        progress: Progress::Refused,
+    };
     let done = |value| Remainder {
         value,
-        quotient: Some(0),
+        progress: Progress::Done(0),
     };
     if let Some(nan) = propagate(env, F80, a, b) {
-        return done(nan);
+        return refused(nan);
     }
     let (ca, cb) = (a.class(F80), b.class(F80));
     if ca == Class::Infinite || cb == Class::Zero {
         env.raise(flag::INVALID);
-        return done(Raw::indefinite(F80));
+        return refused(Raw::indefinite(F80));
     }
     note_denormal(env, F80, &[a, b]);
     if ca == Class::Zero {
         return done(a);
     }
     if cb == Class::Infinite {
-        return done(exactly(env, a.sign, a.finite(F80).exp, u128::from(a.finite(F80).sig) << 64));
+        return done(exactly(
+            env,
+            a.sign,
+            a.finite(F80).exp,
+            u128::from(a.finite(F80).sig) << 64,
+        ));
     }
     reduce(env, a, b, kind)
 }
@@ -62,7 +82,7 @@ fn reduce(env: &mut Env, a: Raw, b: Raw, kind: Kind) -> Remainder {
         let value = exactly(env, a.sign, x.exp, u128::from(x.sig) << 64);
         return Remainder {
             value,
-            quotient: Some(0),
+            progress: Progress::Done(0),
         };
     }
     if bits == -1 {
@@ -76,7 +96,7 @@ fn reduce(env: &mut Env, a: Raw, b: Raw, kind: Kind) -> Remainder {
         };
         return Remainder {
             value,
-            quotient: Some(u64::from(up)),
+            progress: Progress::Done(u64::from(up)),
         };
     }
     let by = bits.unsigned_abs();
@@ -99,7 +119,11 @@ fn reduce(env: &mut Env, a: Raw, b: Raw, kind: Kind) -> Remainder {
     };
     Remainder {
         value,
-        quotient: (!partial).then_some((quotient & 0xffff_ffff_ffff_ffff) as u64),
+        progress: if partial {
+            Progress::Partial
+        } else {
+            Progress::Done((quotient & 0xffff_ffff_ffff_ffff) as u64)
+        },
     }
 }
 

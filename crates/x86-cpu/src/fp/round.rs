@@ -65,7 +65,18 @@ fn round_normal(env: &mut Env, format: Format, sign: bool, biased: i32, sig: u12
     env.rounded_up = up;
     if biased >= i32::from(format.max) {
         env.raise(flag::OVERFLOW);
-        if env.masks & flag::OVERFLOW != 0 || env.nan_rule == NanRule::First {
+        let beyond = biased - WRAP >= i32::from(format.max);
+        let masked = env.masks & flag::OVERFLOW != 0;
+        if masked || env.nan_rule == NanRule::First || beyond {
+            if !masked && beyond && env.nan_rule == NanRule::Larger {
+                // Only FSCALE gets here, with a result that even the wrap does not bring back.
+                env.raise(flag::PRECISION);
+                env.rounded_up = true;
+                return Raw::infinity(sign, format);
+            }
+            if !masked && !inexact {
+                return overflowed(env, format, sign);
+            }
             env.raise(flag::PRECISION);
             return overflowed(env, format, sign);
         }
@@ -107,7 +118,12 @@ fn round_tiny(env: &mut Env, format: Format, sign: bool, biased: i32, sig: u128)
     if !reaches_normal {
         if env.masks & flag::UNDERFLOW == 0 {
             env.raise(flag::UNDERFLOW);
-            if env.nan_rule == NanRule::Larger {
+            // Whether it is inexact is asked of the result with the unbounded exponent.
+            if env.nan_rule == NanRule::Larger && biased + WRAP <= 0 {
+                // Only FSCALE gets here, with a result that even the wrap does not bring back.
+                env.raise(flag::PRECISION);
+                return Raw::zero(sign);
+            } else {
                 env.rounded_up = up;
                 return wrapped_tiny(env, format, sign, biased, (unbounded, lost));
             }
@@ -117,12 +133,7 @@ fn round_tiny(env: &mut Env, format: Format, sign: bool, biased: i32, sig: u128)
         }
     }
     let by = u32::try_from(1 - biased).unwrap_or(u32::MAX);
-    let (keep, inexact, up) = step(
-        env.rounding,
-        sign,
-        shift_right_sticky(sig, by),
-        format.bits,
-    );
+    let (keep, inexact, up) = step(env.rounding, sign, shift_right_sticky(sig, by), format.bits);
     env.rounded_up = up;
     if inexact {
         env.raise(flag::PRECISION);

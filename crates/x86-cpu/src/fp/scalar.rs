@@ -126,8 +126,20 @@ pub fn sqrt<T: Float>(env: &mut Env, a: T) -> T {
 }
 
 /// a * b + c, with the sign of product or addend turned as asked (not that of NaNs).
-pub fn fma<T: Float>(env: &mut Env, a: T, b: T, c: T, minus_product: bool, minus_addend: bool) -> T {
-    let turn = |x: Raw, on: bool| if on && !x.is_nan(T::FORMAT) { x.negated() } else { x };
+pub fn fma<T: Float>(
+    env: &mut Env,
+    a: T,
+    b: T,
+    c: T,
+    (minus_product, minus_addend): (bool, bool),
+) -> T {
+    let turn = |x: Raw, on: bool| {
+        if on && !x.is_nan(T::FORMAT) {
+            x.negated()
+        } else {
+            x
+        }
+    };
     let (a, c) = if minus_product || minus_addend {
         (
             T::from_raw(turn(a.raw(), minus_product)),

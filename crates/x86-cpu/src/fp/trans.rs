@@ -29,7 +29,7 @@ pub fn reduce(x: Finite) -> Reduced {
         };
     }
     // Long division of sig * 2^(exp - 63) by the right angle (RIGHT / 2^126), bit by bit.
-    const RIGHT: u128 = PI_SIG >> 1;
+    const RIGHT: u128 = (PI_SIG & (u128::MAX << 62)) >> 1;
     let (mut rest, mut quotient) = (u128::from(x.sig) << 62, 0_u64);
     for step in 0..=u32::try_from(x.exp + 1).unwrap_or(0) {
         if step > 0 {
@@ -49,10 +49,17 @@ pub fn reduce(x: Finite) -> Reduced {
     }
     let quadrant = (quotient & 3) as u8;
     let shift = rest.leading_zeros();
-    let rest = Wide::constant(1 - i32::try_from(shift).unwrap_or(0), rest.checked_shl(shift).unwrap_or(0));
+    let rest = Wide::constant(
+        1 - i32::try_from(shift).unwrap_or(0),
+        rest.checked_shl(shift).unwrap_or(0),
+    );
     Reduced {
         rest: rest.with_sign(sign),
-        quadrant: if x.sign { quadrant.wrapping_neg() & 3 } else { quadrant },
+        quadrant: if x.sign {
+            quadrant.wrapping_neg() & 3
+        } else {
+            quadrant
+        },
     }
 }
 
@@ -62,10 +69,11 @@ fn series(first: Wide, mut next: impl FnMut(Wide, u32) -> (Wide, Wide)) -> Wide 
     let limit = first.0.exp + NEGLIGIBLE;
     for n in 1..TERMS {
         let (term, following) = next(power, n);
+        // The first negligible term still says on which side of the sum the truth lies.
+        sum = sum.plus(term);
         if term.is_below(limit) {
             break;
         }
-        sum = sum.plus(term);
         power = following;
     }
     sum
@@ -106,9 +114,18 @@ pub fn sine_cosine(x: Finite) -> (Wide, Wide) {
 
 /// Arc tangents of 1/2, 1/4, 1/8.
 const STEPS: [(i32, Wide); 3] = [
-    (-1, Wide::constant(-2, 0xed63_382b_0dda_7b45_6fe4_45ec_bc3a_8d03)),
-    (-2, Wide::constant(-3, 0xfadb_afc9_6406_eb15_6dc7_9ef5_f7a2_17e5)),
-    (-3, Wide::constant(-4, 0xfead_d4d5_617b_6e32_c897_989f_3e88_8ef7)),
+    (
+        -1,
+        Wide::constant(-2, 0xed63_382b_0dda_7b45_6fe4_45ec_bc3a_8d03),
+    ),
+    (
+        -2,
+        Wide::constant(-3, 0xfadb_afc9_6406_eb15_6dc7_9ef5_f7a2_17e5),
+    ),
+    (
+        -3,
+        Wide::constant(-4, 0xfead_d4d5_617b_6e32_c897_989f_3e88_8ef7),
+    ),
 ];
 
 /// The arc tangent of a number from zero to one.
@@ -148,11 +165,7 @@ pub fn angle(y: Finite, x: Finite) -> Wide {
     } else {
         arc_tangent(a.over(b))
     };
-    let full = if x.sign {
-        Wide::PI.minus(first)
-    } else {
-        first
-    };
+    let full = if x.sign { Wide::PI.minus(first) } else { first };
     full.with_sign(y.sign)
 }
 

@@ -139,7 +139,11 @@ impl Wide {
         let shift = high.leading_zeros().min(32);
         let low = (rest << shift) / divisor;
         let sig = high.checked_shl(shift).unwrap_or(0) | low;
-        normalised(self.0.sign, self.0.exp - i32::try_from(shift).unwrap_or(0), sig)
+        normalised(
+            self.0.sign,
+            self.0.exp - i32::try_from(shift).unwrap_or(0),
+            sig,
+        )
     }
 
     /// Whether the magnitude is below 2^exp.
@@ -165,7 +169,7 @@ fn normalised(sign: bool, exp: i32, sig: u128) -> Wide {
 fn high_product(a: u128, b: u128) -> u128 {
     let low = u128::from(u64::MAX);
     let (ah, al, bh, bl) = (a >> 64, a & low, b >> 64, b & low);
-    let middle = ah * bl + (al * bl >> 64);
+    let middle = ah * bl + ((al * bl) >> 64);
     let other = al * bh + (middle & low);
     ah * bh + (middle >> 64) + (other >> 64)
 }

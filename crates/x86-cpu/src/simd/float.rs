@@ -97,9 +97,15 @@ pub fn fma<T: Lane>(
     let (a, b, c) = (T::split(a), T::split(b), T::split(c));
     let mut result = T::split(keep);
     let lanes = a.as_ref().iter().zip(b.as_ref()).zip(c.as_ref());
-    for (i, (slot, ((&a, &b), &c))) in result.as_mut().iter_mut().zip(lanes).enumerate().take(count) {
+    for (i, (slot, ((&a, &b), &c))) in result
+        .as_mut()
+        .iter_mut()
+        .zip(lanes)
+        .enumerate()
+        .take(count)
+    {
         let turn_addend = if i & 1 == 0 { signs.even } else { signs.odd };
-        *slot = scalar::fma(env, a, b, c, signs.product, turn_addend);
+        *slot = scalar::fma(env, a, b, c, (signs.product, turn_addend));
     }
     T::join(result)
 }
@@ -125,34 +131,42 @@ pub fn addsub<T: Lane>(env: &mut Env, a: u128, b: u128) -> u128 {
     })
 }
 
-/// DPPS, DPPD: the sum of the products that the upper immediate bits pick, where the lower ones say.
-/// An exception that is not masked ends it after the step that found it.
-pub fn dot<T: Lane>(env: &mut Env, a: u128, b: u128, immediate: u8) -> u128 {
-    let (a, b) = (T::split(a), T::split(b));
-    let mut products = T::split(0);
-    for (i, slot) in products.as_mut().iter_mut().enumerate() {
-        if immediate >> (4 + i) & 1 != 0 {
-            *slot = scalar::mul(env, a.as_ref()[i], b.as_ref()[i]);
+/// DPPS, DPPD, in each half: the sum of the products that the upper immediate bits pick, where the lower ones
+/// say. All halves go step by step together; an exception that is not masked ends it after its step.
+pub fn dot<T: Lane, const HALVES: usize>(
+    env: &mut Env,
+    a: [u128; HALVES],
+    b: [u128; HALVES],
+    immediate: u8,
+) -> [u128; HALVES] {
+    let mut sums: [Vec<T>; HALVES] = std::array::from_fn(|half| {
+        let (a, b) = (T::split(a[half]), T::split(b[half]));
+        let pairs = a.as_ref().iter().zip(b.as_ref()).enumerate();
+        pairs
+            .map(|(i, (&x, &y))| match immediate >> (4 + i) & 1 {
+                0 => T::default(),
+                _ => scalar::mul(env, x, y),
+            })
+            .collect()
+    });
+    while env.unmasked() == 0 && sums.iter().any(|half| half.len() > 1) {
+        env.earlier |= env.flags;
+        for half in &mut sums {
+            let next = half
+                .chunks_exact(2)
+                .map(|pair| scalar::add(env, pair[0], pair[1]));
+            *half = next.collect();
         }
     }
-    if env.unmasked() != 0 {
-        return 0;
-    }
-    let mut sums: Vec<T> = products.as_ref().to_vec();
-    while sums.len() > 1 {
-        let next = sums.chunks_exact(2).map(|pair| scalar::add(env, pair[0], pair[1]));
-        sums = next.collect();
-        if env.unmasked() != 0 {
-            return 0;
+    sums.map(|half| {
+        let mut result = T::split(0);
+        for (i, slot) in result.as_mut().iter_mut().enumerate() {
+            if immediate >> i & 1 != 0 {
+                *slot = half[0];
+            }
         }
-    }
-    let mut result = T::split(0);
-    for (i, slot) in result.as_mut().iter_mut().enumerate() {
-        if immediate >> i & 1 != 0 {
-            *slot = sums[0];
-        }
-    }
-    T::join(result)
+        T::join(result)
+    })
 }
 
 /// CVTDQ2PS.
@@ -202,23 +216,20 @@ pub fn cvtpd2ps(env: &mut Env, a: u128) -> u64 {
 /// VCVTPH2PS, of the four halves of `a`. Denormal halves are numbers like others, whatever DAZ says.
 pub fn vcvtph2ps(env: &mut Env, a: u64) -> u128 {
     let [h0, h1, h2, h3, ..] = u16::split(a.into());
-    u32::join([h0, h1, h2, h3].map(|x| {
-        convert::convert_quietly(env, F16, F32, Raw::from_f16(x)).to_f32()
-    }))
+    u32::join(
+        [h0, h1, h2, h3]
+            .map(|x| convert::convert_quietly(env, F16, F32, Raw::from_f16(x)).to_f32()),
+    )
 }
 
 /// VCVTPS2PH: four halves. FTZ has no say; denormal singles count.
 pub fn vcvtps2ph(env: &mut Env, a: u128, immediate: u8) -> u64 {
-    let mut local = Env {
-        ftz: false,
-        ..*env
-    };
+    let mut local = Env { ftz: false, ..*env };
     if immediate & 4 == 0 {
         local.rounding = Rounding::from_bits(immediate.into());
     }
-    let halves = u32::split(a).map(|x| {
-        u64::from(convert::convert(&mut local, F32, F16, Raw::from_f32(x)).to_f16())
-    });
+    let halves = u32::split(a)
+        .map(|x| u64::from(convert::convert(&mut local, F32, F16, Raw::from_f32(x)).to_f16()));
     env.flags |= local.flags;
     halves.iter().rev().fold(0, |all, half| (all << 16) | half)
 }

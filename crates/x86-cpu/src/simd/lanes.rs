@@ -23,8 +23,11 @@ macro_rules! lanes {
             }
             #[inline]
             fn join(lanes: Self::All) -> u128 {
-                let raw = lanes.map(<$lane>::to_le_bytes);
-                u128::from_le_bytes(std::array::from_fn(|byte| raw[byte / $size][byte % $size]))
+                let mut bytes = [0; 16];
+                for (into, lane) in bytes.chunks_exact_mut($size).zip(lanes) {
+                    into.copy_from_slice(&lane.to_le_bytes());
+                }
+                u128::from_le_bytes(bytes)
             }
         }
     };
@@ -57,10 +60,4 @@ pub fn map<L: Lanes>(a: u128, f: impl Fn(L) -> L) -> u128 {
         *x = f(*x);
     }
     L::join(a)
-}
-
-/// All bits or none.
-#[inline]
-pub fn ones<L: Lanes + From<bool> + std::ops::Neg<Output = L>>(on: bool) -> L {
-    -L::from(on)
 }

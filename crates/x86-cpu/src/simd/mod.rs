@@ -11,3 +11,6 @@ pub mod sha;
 pub mod shift;
 pub mod shuffle;
 pub mod strings;
+
+#[cfg(test)]
+mod tests;

@@ -258,9 +258,7 @@ pub fn pmuludq(a: u128, b: u128) -> u128 {
 
 /// PMULDQ.
 pub fn pmuldq(a: u128, b: u128) -> u128 {
-    zip(a, b, |x: i64, y| {
-        i64::from(x as i32) * i64::from(y as i32)
-    })
+    zip(a, b, |x: i64, y| i64::from(x as i32) * i64::from(y as i32))
 }
 
 /// PMADDWD.

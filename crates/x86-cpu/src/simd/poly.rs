@@ -2,7 +2,13 @@
 
 /// PCLMULQDQ: the product without carries of the halves that the immediate picks.
 pub fn pclmulqdq(a: u128, b: u128, immediate: u8) -> u128 {
-    let half = |value: u128, high: bool| if high { value >> 64 } else { value & u128::from(u64::MAX) };
+    let half = |value: u128, high: bool| {
+        if high {
+            value >> 64
+        } else {
+            value & u128::from(u64::MAX)
+        }
+    };
     let a = half(a, immediate & 1 != 0);
     let mut b = half(b, immediate & 16 != 0);
     let mut product = 0;

@@ -27,7 +27,9 @@ pub fn packsswb(a: u128, b: u128) -> u128 {
 
 /// PACKUSWB.
 pub fn packuswb(a: u128, b: u128) -> u128 {
-    pack16(a, b, |x| x.cast_unsigned().min(if x < 0 { 0 } else { 255 }) as u8)
+    pack16(a, b, |x| {
+        x.cast_unsigned().min(if x < 0 { 0 } else { 255 }) as u8
+    })
 }
 
 /// PACKSSDW.

@@ -76,7 +76,10 @@ pub fn implicit_length(value: u128, immediate: u8) -> usize {
 pub fn compare(a: u128, a_length: usize, b: u128, b_length: usize, immediate: u8) -> Found {
     let (first, second) = (elements(a, immediate), elements(b, immediate));
     let count = first.len();
-    let (set, text) = (&first[..a_length.min(count)], &second[..b_length.min(count)]);
+    let (set, text) = (
+        &first[..a_length.min(count)],
+        &second[..b_length.min(count)],
+    );
     let hit = |i: usize| match immediate >> 2 & 3 {
         0 => text.get(i).is_some_and(|x| set.contains(x)),
         1 => text
@@ -89,7 +92,9 @@ pub fn compare(a: u128, a_length: usize, b: u128, b_length: usize, immediate: u8
             .zip(i..count)
             .all(|(x, place)| text.get(place) == Some(x)),
     };
-    let bits = (0..count).rev().fold(0, |all, i| (all << 1) | u32::from(hit(i)));
+    let bits = (0..count)
+        .rev()
+        .fold(0, |all, i| (all << 1) | u32::from(hit(i)));
     let all = u32::MAX >> (32 - count);
     let valid = (1_u32 << text.len()) - 1;
     let bits = match immediate >> 4 & 3 {

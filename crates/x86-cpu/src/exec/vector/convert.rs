@@ -16,7 +16,11 @@ use crate::word::{Word, low64};
 
 /// The rounding mode of CVT (MXCSR's) or CVTT (toward zero).
 fn mode<const TRUNCATE: bool>(env: &Env) -> Rounding {
-    if TRUNCATE { Rounding::Zero } else { env.rounding }
+    if TRUNCATE {
+        Rounding::Zero
+    } else {
+        env.rounding
+    }
 }
 
 fn from_integer_run<I: Word, T: Element, M: Memory, const W: Width>(
@@ -163,11 +167,7 @@ pub(crate) fn packed<M: Memory, C: Conversion, const W: Width>() -> Form<M> {
     Form::any(packed_run::<M, C, W>)
 }
 
-fn to_half_run<M: Memory, const W: Width>(
-    cpu: &mut CpuState,
-    memory: &mut M,
-    op: &Op<M>,
-) -> Step {
+fn to_half_run<M: Memory, const W: Width>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     available::<W>(cpu)?;
     let source = get(cpu, op.reg[1]);
     let mut env = Env::from_mxcsr(cpu.mxcsr);

@@ -1,8 +1,6 @@
 //! Single elements in and out of vectors, masks of signs, broadcasts.
 
-use super::{
-    Width, YMM, available, first_source, get, immediate, operand, part, set, usual,
-};
+use super::{Width, YMM, available, first_source, get, immediate, operand, part, set, usual};
 use crate::exec::access;
 use crate::fault::Step;
 use crate::flags;
@@ -80,11 +78,7 @@ pub(crate) fn extract<T: Word, M: Memory, const W: Width>() -> Form<M> {
     Form::any(extract_run::<T, M, W>)
 }
 
-fn insertps_run<M: Memory, const W: Width>(
-    cpu: &mut CpuState,
-    memory: &mut M,
-    op: &Op<M>,
-) -> Step {
+fn insertps_run<M: Memory, const W: Width>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     available::<W>(cpu)?;
     let slot = first_source::<W>();
     let value = if op.has(op::MEMORY) {

@@ -20,6 +20,8 @@ impl Element for u64 {}
 
 /// What is done to each pair of lanes.
 pub(crate) trait Operation: 'static {
+    /// The bits of the immediate that have a meaning in the legacy encoding.
+    const LEGACY: u8 = 15;
     /// Whether there is only one source (the packed VEX form has two operands then).
     const UNARY: bool = false;
     /// The operation.
@@ -55,6 +57,7 @@ arithmetic! {
 /// CMPPS and its kin.
 pub(crate) struct Compare;
 impl Operation for Compare {
+    const LEGACY: u8 = 7;
     fn run<T: Element>(env: &mut Env, a: T, b: T, immediate: u8) -> T {
         T::mask(scalar::predicate(env, a, b, immediate))
     }
@@ -83,13 +86,11 @@ fn packed_run<M: Memory, O: Operation, T: Element, const W: Width>(
     };
     let mut immediate = immediate(op);
     if W == SSE {
-        // Bits that only VEX gives a meaning.
-        immediate &= 15;
+        immediate &= O::LEGACY;
     }
     let mut env = Env::from_mxcsr(cpu.mxcsr);
-    let mut half = |a, b| {
-        float::each::<T>(a, b, usize::MAX, |x, y| O::run(&mut env, x, y, immediate))
-    };
+    let mut half =
+        |a, b| float::each::<T>(a, b, usize::MAX, |x, y| O::run(&mut env, x, y, immediate));
     let low = half(a[0], b[0]);
     let high = if W == YMM { half(a[1], b[1]) } else { 0 };
     settle(cpu, &env)?;
@@ -113,7 +114,7 @@ fn single_run<M: Memory, O: Operation, T: Element, const W: Width>(
     let a = get(cpu, op.reg[slot])[0];
     let mut immediate = immediate(op);
     if W == SSE {
-        immediate &= 15;
+        immediate &= O::LEGACY;
     }
     let mut env = Env::from_mxcsr(cpu.mxcsr);
     let low = float::each::<T>(a, b, 1, |x, y| O::run(&mut env, x, y, immediate));
@@ -154,8 +155,6 @@ wholes! {
     Hsubpd = |env, a, b, _| float::horizontal::<u64>(env, Binary::Sub, a, b);
     Addsubps = |env, a, b, _| float::addsub::<u32>(env, a, b);
     Addsubpd = |env, a, b, _| float::addsub::<u64>(env, a, b);
-    Dpps = |env, a, b, immediate| float::dot::<u32>(env, a, b, immediate);
-    Dppd = |env, a, b, immediate| float::dot::<u64>(env, a, b, immediate);
 }
 
 fn whole_run<M: Memory, O: Whole, const W: Width>(
@@ -180,6 +179,30 @@ fn whole_run<M: Memory, O: Whole, const W: Width>(
 /// An operation across lanes.
 pub(crate) fn whole<M: Memory, O: Whole, const W: Width>() -> Form<M> {
     Form::any(whole_run::<M, O, W>)
+}
+
+fn dot_run<M: Memory, T: Element, const W: Width>(
+    cpu: &mut CpuState,
+    memory: &mut M,
+    op: &Op<M>,
+) -> Step {
+    available::<W>(cpu)?;
+    let (a, b) = sources::<M, W>(cpu, memory, op)?;
+    let mut env = Env::from_mxcsr(cpu.mxcsr);
+    let value = if W == YMM {
+        float::dot::<T, 2>(&mut env, a, b, immediate(op))
+    } else {
+        let [low] = float::dot::<T, 1>(&mut env, [a[0]], [b[0]], immediate(op));
+        [low, 0]
+    };
+    settle(cpu, &env)?;
+    set::<W>(cpu, op.reg[0], value);
+    Ok(())
+}
+
+/// DPPS, DPPD.
+pub(crate) fn dot<M: Memory, T: Element, const W: Width>() -> Form<M> {
+    Form::any(dot_run::<M, T, W>)
 }
 
 /// The approximations, which raise nothing.

@@ -1,6 +1,6 @@
 //! Loads and stores of single elements: VMASKMOV, VPMASKMOV, VGATHER, VPGATHER.
 
-use super::{Value, Width, XMM, YMM, available, get, set};
+use super::{SSE, Value, Width, XMM, YMM, available, get, set};
 use crate::exec::access::{self, Access};
 use crate::fault::Step;
 use crate::isa::{Form, Op};
@@ -18,7 +18,11 @@ fn element<T: Word>(value: Value, i: u32) -> u64 {
 /// Sets element `i` of a register.
 fn set_element<T: Word>(value: &mut Value, i: u32, element: u64) {
     let bit = i * T::BITS;
-    let half = if bit < 128 { &mut value[0] } else { &mut value[1] };
+    let half = if bit < 128 {
+        &mut value[0]
+    } else {
+        &mut value[1]
+    };
     let mask = u128::from(T::MASK) << (bit & 127);
     *half = (*half & !mask) | (u128::from(element) << (bit & 127));
 }
@@ -101,8 +105,13 @@ fn gather_run<I: Word, T: Word, M: Memory, const W: Width>(
             match loaded {
                 Ok(loaded) => set_element::<T>(&mut value, i, loaded.zx()),
                 Err(trap) => {
-                    // What was gathered stays, and its mask says so.
-                    keep::<W>(cpu, op, value, mask);
+                    // What was gathered stays, and its mask says so; the upper halves wait for the end.
+                    set::<SSE>(cpu, op.reg[0], value);
+                    set::<SSE>(cpu, op.reg[2], mask);
+                    if W == YMM {
+                        set::<YMM>(cpu, op.reg[0], value);
+                        set::<YMM>(cpu, op.reg[2], mask);
+                    }
                     return Err(trap);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::kernels::{Kernel, Shift};
 use super::{
-    Align, Value, Width, YMM, available, first_source, get, immediate, operand, part, set,
+    Align, SSE, Value, Width, YMM, available, first_source, get, immediate, operand, part, set,
     sources, usual,
 };
 use crate::fault::Step;
@@ -35,6 +35,29 @@ fn binary_run<M: Memory, K: Kernel, const W: Width>(
 /// Two sources.
 pub(crate) fn binary<M: Memory, K: Kernel, const W: Width>() -> Form<M> {
     Form::any(binary_run::<M, K, W>)
+}
+
+fn unaligned_run<M: Memory, K: Kernel>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
+    available::<SSE>(cpu)?;
+    let b = operand::<M, SSE>(cpu, memory, op, 1, Align::No)?;
+    let a = get(cpu, op.reg[0]);
+    set::<SSE>(cpu, op.reg[0], halves::<K, SSE>(a, b, immediate(op)));
+    Ok(())
+}
+
+/// Two sources; the memory operand of SHA instructions need not be aligned on AMD's processors.
+pub(crate) fn unaligned<M: Memory, K: Kernel>() -> Form<M> {
+    Form::any(unaligned_run::<M, K>)
+}
+
+/// SHA256RNDS2.
+pub(crate) fn sha256rnds2<M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
+    available::<SSE>(cpu)?;
+    let b = operand::<M, SSE>(cpu, memory, op, 1, Align::No)?[0];
+    let (a, words) = (get(cpu, op.reg[0])[0], get(cpu, 0)[0]);
+    let value = crate::simd::sha::sha256rnds2(a, b, words);
+    set::<SSE>(cpu, op.reg[0], [value, 0]);
+    Ok(())
 }
 
 fn unary_run<M: Memory, K: Kernel, const W: Width>(
@@ -128,7 +151,6 @@ blends! {
     Pblendvb = crate::simd::shuffle::pblendvb;
     Blendvps = crate::simd::shuffle::blendvps;
     Blendvpd = crate::simd::shuffle::blendvpd;
-    Sha256rnds2 = crate::simd::sha::sha256rnds2;
 }
 
 fn blend_run<M: Memory, K: Blend, const W: Width>(
@@ -184,11 +206,7 @@ pub(crate) fn widen<
     Form::any(widen_run::<M, FROM, TO, SIGNED, W>)
 }
 
-fn movddup_run<M: Memory, const W: Width>(
-    cpu: &mut CpuState,
-    memory: &mut M,
-    op: &Op<M>,
-) -> Step {
+fn movddup_run<M: Memory, const W: Width>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     available::<W>(cpu)?;
     let low = part::<u64, M>(cpu, memory, op, 1)?;
     set::<W>(cpu, op.reg[0], [low | (low << 64), 0]);

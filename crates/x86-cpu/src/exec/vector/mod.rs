@@ -145,7 +145,11 @@ pub(crate) fn store<M: Memory, const W: Width>(
     let linear = address::<M, W>(cpu, op, align, Access::Write)?;
     if W == YMM {
         let [low, high] = value;
-        memory.write(cpu, linear, [low64(low), high64(low), low64(high), high64(high)])
+        memory.write(
+            cpu,
+            linear,
+            [low64(low), high64(low), low64(high), high64(high)],
+        )
     } else {
         memory.write(cpu, linear, value[0])
     }
@@ -217,7 +221,7 @@ pub(crate) fn settle(cpu: &mut CpuState, env: &Env) -> Step {
     let shown = if unmasked & flag::BEFORE == 0 {
         env.flags
     } else {
-        env.flags & flag::BEFORE
+        (env.flags & flag::BEFORE) | env.earlier
     };
     cpu.mxcsr |= u32::from(shown);
     if cpu.cr4 & cr::OSXMMEXCPT == 0 {

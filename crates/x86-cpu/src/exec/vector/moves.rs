@@ -1,8 +1,6 @@
 //! Moves between registers and memory.
 
-use super::{
-    Align, Width, YMM, available, first_source, get, operand, part, set, store,
-};
+use super::{Align, Width, YMM, available, first_source, get, operand, part, set, store};
 use crate::exec::access::{self, Access};
 use crate::fault::Step;
 use crate::isa::{Form, Op, op};
@@ -228,13 +226,12 @@ pub(crate) fn masked_bytes<M: Memory>(
 ) -> Step {
     let offset = op.cut_address(cpu.gpr[reg::RDI]);
     let bytes = value.to_le_bytes().into_iter().zip(mask.to_le_bytes());
-    let chosen = |(place, (byte, mask)): (u64, (u8, u8))| (mask & 0x80 != 0).then_some((place, byte));
+    let chosen =
+        |(place, (byte, mask)): (u64, (u8, u8))| (mask & 0x80 != 0).then_some((place, byte));
     let bytes = (0_u64..).zip(bytes).take(count);
-    for (place, _) in bytes.clone().filter_map(chosen) {
-        let at = op.cut_address(offset.wrapping_add(place));
-        let linear = access::segmented(cpu, op.segment, at, 1, Access::Write)?;
-        memory.check_write(cpu, linear, 1)?;
-    }
+    // All of it is checked, whatever the mask says: the manuals leave that to the processor.
+    let linear = access::segmented(cpu, op.segment, offset, count, Access::Write)?;
+    memory.check_write(cpu, linear, count)?;
     for (place, byte) in bytes.filter_map(chosen) {
         let at = op.cut_address(offset.wrapping_add(place));
         let linear = access::segmented(cpu, op.segment, at, 1, Access::Write)?;
@@ -258,11 +255,7 @@ pub(crate) fn maskmovdqu<M: Memory, const W: Width>() -> Form<M> {
     Form::any(maskmovdqu_run::<M, W>)
 }
 
-fn ldmxcsr_run<M: Memory, const W: Width>(
-    cpu: &mut CpuState,
-    memory: &mut M,
-    op: &Op<M>,
-) -> Step {
+fn ldmxcsr_run<M: Memory, const W: Width>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     available::<W>(cpu)?;
     let value = access::load::<u32, M>(cpu, memory, op)?;
     if value & !MXCSR_MASK != 0 {
@@ -277,11 +270,7 @@ pub(crate) fn ldmxcsr<M: Memory, const W: Width>() -> Form<M> {
     Form::any(ldmxcsr_run::<M, W>)
 }
 
-fn stmxcsr_run<M: Memory, const W: Width>(
-    cpu: &mut CpuState,
-    memory: &mut M,
-    op: &Op<M>,
-) -> Step {
+fn stmxcsr_run<M: Memory, const W: Width>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step {
     available::<W>(cpu)?;
     let value = cpu.mxcsr;
     access::store(cpu, memory, op, value)

@@ -1,6 +1,8 @@
 //! AVX instructions that move between the halves.
 
-use super::{Align, Value, XMM, YMM, available, get, immediate, load, operand, set, sources, store};
+use super::{
+    Align, Value, XMM, YMM, available, get, immediate, load, operand, set, sources, store,
+};
 use crate::fault::Step;
 use crate::isa::{Op, op};
 use crate::memory::Memory;

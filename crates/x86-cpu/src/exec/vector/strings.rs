@@ -48,7 +48,11 @@ fn string_run<L: Lengths, M: Memory, const INDEX: bool, const W: Width>(
     let (first, second) = L::get(cpu, a, b, control);
     let found = compare(a, first, b, second, control);
     if INDEX {
-        access::set::<u64>(cpu, crate::word::low8(reg::RCX as u64), found.index(control).into());
+        access::set::<u64>(
+            cpu,
+            crate::word::low8(reg::RCX as u64),
+            found.index(control).into(),
+        );
     } else {
         let value = [found.mask(control), 0];
         set::<W>(cpu, 0, value);

@@ -119,9 +119,19 @@ pub(crate) fn environment(cpu: &CpuState, bytes: usize) -> Vec<u8> {
         (14, false) => {
             let (ip, operand) = (linear(ip, cs), linear(operand, ds));
             let upper = |address: u32| (address >> 4) & 0xf000;
-            [ip, upper(ip) | u32::from(fpu.opcode), operand, upper(operand)]
+            [
+                ip,
+                upper(ip) | u32::from(fpu.opcode),
+                operand,
+                upper(operand),
+            ]
         }
-        (_, true) => [ip, u32::from(cs) | (u32::from(fpu.opcode) << 16), operand, u32::from(ds) | 0xffff_0000],
+        (_, true) => [
+            ip,
+            u32::from(cs) | (u32::from(fpu.opcode) << 16),
+            operand,
+            u32::from(ds) | 0xffff_0000,
+        ],
         (_, false) => {
             let (ip, operand) = (linear(ip, cs), linear(operand, ds));
             let upper = |address: u32| address >> 16 << 12;
@@ -136,7 +146,8 @@ pub(crate) fn environment(cpu: &CpuState, bytes: usize) -> Vec<u8> {
     let head = head.map(|word| u32::from(word) | 0xffff_0000);
     let all = head.into_iter().chain(tail);
     if bytes == 14 {
-        all.flat_map(|word| low16(word.into()).to_le_bytes()).collect()
+        all.flat_map(|word| low16(word.into()).to_le_bytes())
+            .collect()
     } else {
         all.flat_map(u32::to_le_bytes).collect()
     }
@@ -165,7 +176,11 @@ pub(crate) fn set_environment(cpu: &mut CpuState, image: &[u8]) {
     if cpu.protected() && !cpu.v86() {
         cpu.fpu.instruction = (field(3).into(), low(field(4)));
         cpu.fpu.operand = (field(5).into(), low(field(6)));
-        cpu.fpu.opcode = if step == 2 { 0 } else { low(field(4) >> 16) & 0x7ff };
+        cpu.fpu.opcode = if step == 2 {
+            0
+        } else {
+            low(field(4) >> 16) & 0x7ff
+        };
     } else {
         let upper = |value: u32| (value & 0x0fff_f000) << 4;
         cpu.fpu.instruction = ((upper(field(4)) | (field(3) & 0xffff)).into(), 0);

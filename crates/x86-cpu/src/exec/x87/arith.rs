@@ -47,7 +47,10 @@ pub(crate) trait Source: 'static {
 /// Widens without looking: NaNs keep their kind.
 fn widen(env: &mut Env, from: Format, value: Raw) -> Raw {
     if value.exp == from.max {
-        return Raw { exp: F80.max, ..value };
+        return Raw {
+            exp: F80.max,
+            ..value
+        };
     }
     env.denormal_operand = value.exp == 0 && value.sig != 0;
     let mut silent = *env;

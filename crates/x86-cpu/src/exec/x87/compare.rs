@@ -104,10 +104,15 @@ fn flags_run<M: Memory, const SIGNAL: bool, const POPS: u8>(
         let nans = if SIGNAL { Nans::Signal } else { Nans::Quiet };
         let mut env = env(cpu);
         let relation = compare(&mut env, F80, st(cpu, 0), st(cpu, op.reg[1]), nans);
-        (relation_flags(relation), conclude(cpu, &env))
+        // C1 stays as it was, on AMD's processors.
+        let kept = cpu.fpu.status & C1;
+        let done = conclude(cpu, &env);
+        set_codes(cpu, C1, kept);
+        (relation_flags(relation), done)
     };
+    // The flags come even with an exception that is not masked.
+    cpu.flags.set_status(bits);
     if done {
-        cpu.flags.set_status(bits);
         pop_times(cpu, POPS);
     }
     Ok(())

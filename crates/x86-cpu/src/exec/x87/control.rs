@@ -2,9 +2,7 @@
 
 use super::area;
 use super::transfer::status_word;
-use super::unit::{
-    self, BUSY, ERROR, EXCEPTIONS, STACK_FAULT, present, ready, settled, summarize,
-};
+use super::unit::{self, BUSY, ERROR, EXCEPTIONS, STACK_FAULT, present, ready, settled, summarize};
 use crate::exec::access::{self, Access};
 use crate::fault::{self, Step};
 use crate::isa::Op;

@@ -6,7 +6,7 @@ use super::unit::{
 };
 use crate::fault::Step;
 use crate::fp::raw::{Class, note_denormal, propagate, propagate_one};
-use crate::fp::rem::{Kind, remainder, scale, split};
+use crate::fp::rem::{Kind, Progress, remainder, scale, split};
 use crate::fp::round::{Exact, round};
 use crate::fp::wide::Wide;
 use crate::fp::{Env, F80, Raw, arith, convert, flag, trans};
@@ -138,10 +138,7 @@ fn power(env: &mut Env, a: Raw) -> Raw {
     }
     match a.class(F80) {
         Class::Zero => a,
-        Class::Infinite if a.sign => Raw {
-            sign: true,
-            ..ONE
-        },
+        Class::Infinite if a.sign => Raw { sign: true, ..ONE },
         Class::Infinite => a,
         _ => {
             note_denormal(env, F80, &[a]);
@@ -280,15 +277,21 @@ fn replace_by_two<M>(
 }
 
 fn remainder_of<M: Memory>(cpu: &mut CpuState, op: &Op<M>, kind: Kind) -> Step {
-    let mut quotient = Some(0);
+    let mut progress = Progress::Refused;
     replace_by_two(cpu, op, |env, x, y| {
         let result = remainder(env, x, y, kind);
-        quotient = result.quotient;
+        if env.unmasked() & flag::BEFORE == 0 {
+            progress = result.progress;
+        }
         result.value
     })?;
-    let codes = match quotient {
-        None => C2,
-        Some(quotient) => {
+    let codes = match progress {
+        Progress::Refused => {
+            set_codes(cpu, C2, 0);
+            return Ok(());
+        }
+        Progress::Partial => C2,
+        Progress::Done(quotient) => {
             let bit = |n: u32, code: u16| if quotient >> n & 1 != 0 { code } else { 0 };
             bit(0, C1) | bit(1, C3) | bit(2, C0)
         }
@@ -319,7 +322,7 @@ fn spread(cpu: &mut CpuState, env: &Env, first: Raw, second: Raw) -> bool {
 
 /// The stack faults of instructions that replace ST(0) and push. Whether there was one.
 fn spread_fault(cpu: &mut CpuState) -> bool {
-    let overflow = !is_empty(cpu, 7);
+    let overflow = !is_empty(cpu, 0) && !is_empty(cpu, 7);
     if !is_empty(cpu, 0) && !overflow {
         return false;
     }

@@ -70,7 +70,11 @@ fn load_integer_run<M: Memory, T: Word>(cpu: &mut CpuState, memory: &mut M, op: 
     let value = access::load::<T, M>(cpu, memory, op)?;
     unit::note(cpu, op);
     let env = env(cpu);
-    push_checked(cpu, &env, convert::f80_from_signed(value.sx().cast_signed()));
+    push_checked(
+        cpu,
+        &env,
+        convert::f80_from_signed(value.sx().cast_signed()),
+    );
     Ok(())
 }
 
@@ -83,7 +87,9 @@ pub(crate) fn load_integer<M: Memory, T: Word>() -> Form<M> {
 fn load_ten<M: Memory>(cpu: &mut CpuState, memory: &mut M, op: &Op<M>) -> Step<[u8; 10]> {
     let linear = access::linear(cpu, op, 10, Access::Read)?;
     let low = memory.read::<u64>(cpu, linear)?.to_le_bytes();
-    let high = memory.read::<u16>(cpu, linear.wrapping_add(8))?.to_le_bytes();
+    let high = memory
+        .read::<u16>(cpu, linear.wrapping_add(8))?
+        .to_le_bytes();
     let mut bytes = [0; 10];
     bytes[..8].copy_from_slice(&low);
     bytes[8..].copy_from_slice(&high);
@@ -167,6 +173,7 @@ fn commit<M: Memory, T, const POP: bool>(
         Some(mut env) => {
             if !allowed {
                 env.rounded_up = false;
+                env.flags &= !flag::PRECISION;
             }
             conclude(cpu, &env);
         }
@@ -228,7 +235,11 @@ fn store_integer_run<M: Memory, T: Word, const TRUNCATE: bool, const POP: bool>(
         }
     } else {
         let mut env = env(cpu);
-        let mode = if TRUNCATE { Rounding::Zero } else { env.rounding };
+        let mode = if TRUNCATE {
+            Rounding::Zero
+        } else {
+            env.rounding
+        };
         let value = convert::to_signed(&mut env, mode, F80, st(cpu, 0), T::BITS);
         Outcome {
             value: T::cut(value.map_or(T::SIGN, i64::cast_unsigned)),
@@ -241,7 +252,8 @@ fn store_integer_run<M: Memory, T: Word, const TRUNCATE: bool, const POP: bool>(
 }
 
 /// FIST, FISTP, FISTTP.
-pub(crate) fn store_integer<M: Memory, T: Word, const TRUNCATE: bool, const POP: bool>() -> Form<M> {
+pub(crate) fn store_integer<M: Memory, T: Word, const TRUNCATE: bool, const POP: bool>() -> Form<M>
+{
     Form::any(store_integer_run::<M, T, TRUNCATE, POP>)
 }
 
@@ -315,12 +327,31 @@ pub(crate) fn store_register<M: Memory, const POP: bool>(
     Ok(())
 }
 
+/// FSTPNCE: as FSTP, but an empty register is not looked at and only popped.
+pub(crate) fn store_unchecked<M: Memory>(cpu: &mut CpuState, _: &mut M, op: &Op<M>) -> Step {
+    unit::ready(cpu)?;
+    unit::note(cpu, op);
+    set_codes(cpu, C1, 0);
+    if !is_empty(cpu, 0) {
+        let value = st(cpu, 0);
+        set_st(cpu, op.reg[0], value);
+    }
+    pop(cpu);
+    Ok(())
+}
+
 /// FXCH.
 pub(crate) fn exchange<M: Memory>(cpu: &mut CpuState, _: &mut M, op: &Op<M>) -> Step {
     unit::ready(cpu)?;
     unit::note(cpu, op);
     let other = op.reg[1];
-    let value = |cpu: &CpuState, i| if is_empty(cpu, i) { indefinite() } else { st(cpu, i) };
+    let value = |cpu: &CpuState, i| {
+        if is_empty(cpu, i) {
+            indefinite()
+        } else {
+            st(cpu, i)
+        }
+    };
     let (a, b) = (value(cpu, 0), value(cpu, other));
     if is_empty(cpu, 0) || is_empty(cpu, other) {
         if !stack_fault(cpu, false) {
@@ -347,7 +378,6 @@ fn move_if_run<M: Memory, const CC: u8>(cpu: &mut CpuState, _: &mut M, op: &Op<M
         let value = st(cpu, op.reg[1]);
         set_st(cpu, 0, value);
     }
-    set_codes(cpu, C1, 0);
     Ok(())
 }
 
@@ -360,8 +390,9 @@ fn free_run<M: Memory, const POP: bool>(cpu: &mut CpuState, _: &mut M, op: &Op<M
     unit::ready(cpu)?;
     unit::note(cpu, op);
     free(cpu, op.reg[0]);
+    set_codes(cpu, C1, 0);
     if POP {
-        turn(cpu, 1);
+        pop(cpu);
     }
     Ok(())
 }

@@ -137,10 +137,16 @@ pub(crate) fn summarize(cpu: &mut CpuState) {
 /// Puts the flags of a computation into the status word, and its rounding into C1. Whether the result is
 /// to be stored.
 pub(crate) fn conclude(cpu: &mut CpuState, env: &Env) -> bool {
-    cpu.fpu.status |= u16::from(env.flags);
-    set_codes(cpu, C1, if env.rounded_up { C1 } else { 0 });
+    let computed = env.unmasked() & flag::BEFORE == 0;
+    let shown = if computed {
+        env.flags
+    } else {
+        env.flags & flag::BEFORE
+    };
+    cpu.fpu.status |= u16::from(shown);
+    set_codes(cpu, C1, if computed && env.rounded_up { C1 } else { 0 });
     summarize(cpu);
-    env.unmasked() & flag::BEFORE == 0
+    computed
 }
 
 /// A stack fault: an operand is empty, or a place that is not is to be filled. Whether the masked response is
@@ -160,7 +166,8 @@ pub(crate) fn push_checked(cpu: &mut CpuState, env: &Env, value: Raw) {
         }
         return;
     }
-    if conclude(cpu, env) {
+    // A denormal operand does not keep a load from loading, masked or not.
+    if conclude(cpu, env) || env.unmasked() & flag::INVALID == 0 {
         push(cpu, value);
     }
 }

@@ -1,6 +1,7 @@
 //! AES, PCLMULQDQ, SHA, with their VEX forms.
 
 use crate::exec::vector::{SSE, XMM, YMM, integer, kernels};
+use crate::isa::Form;
 
 rows! {
     Aesenc_xmm_xmmm128 => integer::binary::<M, kernels::Aesenc, SSE>(),
@@ -15,18 +16,18 @@ rows! {
     Aesdeclast_xmm_xmmm128 => integer::binary::<M, kernels::Aesdeclast, SSE>(),
     VEX_Vaesdeclast_xmm_xmm_xmmm128 => integer::binary::<M, kernels::Aesdeclast, XMM>(),
     VEX_Vaesdeclast_ymm_ymm_ymmm256 => integer::binary::<M, kernels::Aesdeclast, YMM>(),
-    Sha1nexte_xmm_xmmm128 => integer::binary::<M, kernels::Sha1nexte, SSE>(),
-    Sha1msg1_xmm_xmmm128 => integer::binary::<M, kernels::Sha1msg1, SSE>(),
-    Sha1msg2_xmm_xmmm128 => integer::binary::<M, kernels::Sha1msg2, SSE>(),
-    Sha256msg1_xmm_xmmm128 => integer::binary::<M, kernels::Sha256msg1, SSE>(),
-    Sha256msg2_xmm_xmmm128 => integer::binary::<M, kernels::Sha256msg2, SSE>(),
+    Sha1nexte_xmm_xmmm128 => integer::unaligned::<M, kernels::Sha1nexte>(),
+    Sha1msg1_xmm_xmmm128 => integer::unaligned::<M, kernels::Sha1msg1>(),
+    Sha1msg2_xmm_xmmm128 => integer::unaligned::<M, kernels::Sha1msg2>(),
+    Sha256msg1_xmm_xmmm128 => integer::unaligned::<M, kernels::Sha256msg1>(),
+    Sha256msg2_xmm_xmmm128 => integer::unaligned::<M, kernels::Sha256msg2>(),
     Aesimc_xmm_xmmm128 => integer::unary::<M, kernels::Aesimc, SSE>(),
     VEX_Vaesimc_xmm_xmmm128 => integer::unary::<M, kernels::Aesimc, XMM>(),
     Pclmulqdq_xmm_xmmm128_imm8 => integer::binary::<M, kernels::Pclmulqdq, SSE>(),
     VEX_Vpclmulqdq_xmm_xmm_xmmm128_imm8 => integer::binary::<M, kernels::Pclmulqdq, XMM>(),
     VEX_Vpclmulqdq_ymm_ymm_ymmm256_imm8 => integer::binary::<M, kernels::Pclmulqdq, YMM>(),
-    Sha1rnds4_xmm_xmmm128_imm8 => integer::binary::<M, kernels::Sha1rnds4, SSE>(),
+    Sha1rnds4_xmm_xmmm128_imm8 => integer::unaligned::<M, kernels::Sha1rnds4>(),
     Aeskeygenassist_xmm_xmmm128_imm8 => integer::unary::<M, kernels::Aeskeygenassist, SSE>(),
     VEX_Vaeskeygenassist_xmm_xmmm128_imm8 => integer::unary::<M, kernels::Aeskeygenassist, XMM>(),
-    Sha256rnds2_xmm_xmmm128 => integer::blend::<M, integer::Sha256rnds2, SSE>(),
+    Sha256rnds2_xmm_xmmm128 => Form::any(integer::sha256rnds2::<M>),
 }

@@ -1,7 +1,7 @@
 //! MMX, with what SSE to SSSE3 added to it.
 
 use crate::exec::mmx;
-use crate::exec::vector::{kernels};
+use crate::exec::vector::kernels;
 use crate::isa::Form;
 
 rows! {

@@ -176,4 +176,5 @@ rows! {
     Pcmpestrm64_xmm_xmmm128_imm8 => strings::string::<strings::Explicit<u64>, M, false, SSE>(),
     Pcmpistri_xmm_xmmm128_imm8 => strings::string::<strings::Implicit, M, true, SSE>(),
     Pcmpistrm_xmm_xmmm128_imm8 => strings::string::<strings::Implicit, M, false, SSE>(),
+    Prefetch_m8 | Prefetchw_m8 | Prefetchwt1_m8 | Prefetchnta_m8 | Prefetcht0_m8 | Prefetcht1_m8 | Prefetcht2_m8 | Lfence | Lfence_E9 | Lfence_EA | Lfence_EB | Lfence_EC | Lfence_ED | Lfence_EE | Lfence_EF | Mfence | Mfence_F1 | Mfence_F2 | Mfence_F3 | Mfence_F4 | Mfence_F5 | Mfence_F6 | Mfence_F7 | Sfence | Sfence_F9 | Sfence_FA | Sfence_FB | Sfence_FC | Sfence_FD | Sfence_FE | Sfence_FF | Prefetchreserved3_m8 | Prefetchreserved4_m8 | Prefetchreserved5_m8 | Prefetchreserved6_m8 | Prefetchreserved7_m8 => Form::any(crate::exec::nothing::<M>),
 }
