@@ -1,6 +1,7 @@
 //! Image formats beside the reference: made, written, read, converted and looked at by both tools.
 #![forbid(unsafe_code)]
 
+mod encrypted;
 mod hyperv;
 mod matrix;
 mod pairs;

@@ -5,6 +5,7 @@
 mod divisors;
 mod header;
 mod images;
+mod luks;
 mod names;
 mod packed;
 mod read_only;

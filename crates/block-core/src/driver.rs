@@ -17,6 +17,9 @@ pub struct ProbeInput<'a> {
     pub filename: &'a str,
 }
 
+/// Finds an object (`--object`) by its id.
+pub type FindObject<'a> = &'a (dyn Fn(&str) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync);
+
 /// How far long work is; called from any thread.
 pub trait Progress: Send + Sync {
     /// `done` of `total` work units.
@@ -108,6 +111,8 @@ pub struct MeasureRequest<'a> {
     pub options: &'a Dict,
     /// The image to be converted.
     pub source: Option<MeasureSource>,
+    /// Finds secrets.
+    pub object: FindObject<'a>,
 }
 
 /// What measuring needs to know of a source.
@@ -171,7 +176,7 @@ pub struct ProtocolOpen<'a> {
     /// What cannot be written may be opened for reading instead.
     pub auto_read_only: bool,
     /// The object (`--object`) of an id.
-    pub object: &'a (dyn Fn(&str) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync),
+    pub object: FindObject<'a>,
 }
 
 type ProtocolOpenFn =

@@ -8,7 +8,9 @@ use std::io;
 
 use qapi::{Dict, Error};
 
-use crate::{BoxFuture, Extent, Geometry, Node, Place, Placement, Preallocation, Progress};
+use crate::{
+    BoxFuture, Extent, FindObject, Geometry, Node, Place, Placement, Preallocation, Progress,
+};
 
 /// The mapping of one image. Methods may be called from several threads at once; the engine holds a
 /// range lock over the clusters from [`Format::prepare`] to [`Format::commit`], over [`Format::zero`] and
@@ -105,6 +107,12 @@ pub trait Format: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// What is stored as [`crate::ExtentKind::Data`] is enciphered. The disk is whole [`CIPHER_UNIT`]s long, and what
+    /// lies together on it does so in the child at least for one.
+    fn cipher(&self) -> Option<&dyn Cipher> {
+        None
+    }
+
     /// Only packed clusters can be written: every write is one.
     fn packs_all(&self) -> bool {
         false
@@ -141,6 +149,20 @@ pub trait Format: Send + Sync {
     fn empty(&self) -> Option<&dyn Empty> {
         None
     }
+}
+
+/// Unit of enciphered data in bytes.
+pub const CIPHER_UNIT: u64 = 512;
+
+/// Encryption of a format's data. Pure CPU work, called from several threads at once. Buffers are whole
+/// units that lie at `guest` on the disk and at `host` in the child.
+pub trait Cipher: Send + Sync {
+    /// Enciphers in place. An error: there is no key.
+    fn encrypt(&self, guest: u64, host: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// Deciphers in place.
+    fn decrypt(&self, guest: u64, host: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// `host` does not matter, so that data can be enciphered before its place is known.
+    fn ignores_place(&self) -> bool;
 }
 
 /// The backing file an image names in its header.
@@ -345,6 +367,8 @@ pub struct AmendRequest<'a> {
     pub force: bool,
     /// Told how far it is.
     pub progress: &'a dyn Progress,
+    /// Finds secrets.
+    pub object: FindObject<'a>,
 }
 
 /// Change of create options.

@@ -26,17 +26,18 @@ pub mod testing;
 mod types;
 
 pub use driver::{
-    CreateRequest, FilterDriver, FilterOpen, FormatDriver, Gate, MeasureRequest, MeasureResult,
-    MeasureSource, OpenRequest, Opened, ProbeInput, Progress, ProtocolDriver, ProtocolOpen,
+    CreateRequest, FilterDriver, FilterOpen, FindObject, FormatDriver, Gate, MeasureRequest,
+    MeasureResult, MeasureSource, OpenRequest, Opened, ProbeInput, Progress, ProtocolDriver,
+    ProtocolOpen,
 };
 pub use edge::{Edge, Role};
 pub use engine::{Mapped, is_zero};
 pub use event::{Event, EventSink};
 pub use filter::{Filter, FilterLimits};
 pub use format::{
-    Amend, AmendRequest, BackingLink, BitmapInfo, Bitmaps, ChangeBacking, Check, CheckReport,
-    CheckRequest, Compress, Empty, Fix, Format, FormatInfo, Resize, ResizeRequest, SnapshotInfo,
-    Snapshots,
+    Amend, AmendRequest, BackingLink, BitmapInfo, Bitmaps, CIPHER_UNIT, ChangeBacking, Check,
+    CheckReport, CheckRequest, Cipher, Compress, Empty, Fix, Format, FormatInfo, Resize,
+    ResizeRequest, SnapshotInfo, Snapshots,
 };
 pub use graph::Graph;
 pub use node::{Kind, Node, NodeSpec, Status};

@@ -11,7 +11,7 @@ use qapi::{Dict, Error};
 
 use crate::engine::{self, Mapped, Sharing, Sieve};
 use crate::{
-    DetectZeroes, Edge, Event, Filter, Format, Perms, Preallocation, Protocol, RangeLock,
+    Cipher, DetectZeroes, Edge, Event, Filter, Format, Perms, Preallocation, Protocol, RangeLock,
     ResizeRequest, Role, WriteFlags, ZeroFlags,
 };
 
@@ -298,6 +298,28 @@ impl Node {
     pub(crate) fn pack(&self, offset: u64, buf: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
         match &self.kind {
             Kind::Format(mapped) => mapped.pack(offset, buf, out),
+            _ => Err(engine::unsupported()),
+        }
+    }
+
+    /// The cipher of a format that enciphers without knowing the place.
+    pub(crate) fn cipher_ahead(&self) -> Option<&dyn Cipher> {
+        match &self.kind {
+            Kind::Format(mapped) => mapped.cipher_ahead(),
+            _ => None,
+        }
+    }
+
+    /// Writes whole units that are enciphered already.
+    pub(crate) async fn write_enciphered(
+        &self,
+        offset: u64,
+        buf: &[u8],
+        flags: WriteFlags,
+    ) -> io::Result<()> {
+        self.check_writable()?;
+        match &self.kind {
+            Kind::Format(mapped) => mapped.write_enciphered(offset, buf, flags).await,
             _ => Err(engine::unsupported()),
         }
     }

@@ -264,6 +264,37 @@ impl Root {
         self.check(offset, 1)?.store_packed(offset, packed).await
     }
 
+    /// Whether [`Root::encipher`] works.
+    pub fn enciphers_ahead(&self) -> bool {
+        self.node().cipher_ahead().is_some()
+    }
+
+    /// Enciphers whole units in place, for [`Root::write_enciphered`]: CPU work only, from any thread.
+    ///
+    /// # Errors
+    /// `ENOTSUP` when the node does not encipher, or not before it knows the place.
+    pub fn encipher(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let node = self.check(offset, buf.len() as u64)?;
+        let cipher = node.cipher_ahead().ok_or(io::ErrorKind::Unsupported)?;
+        cipher.encrypt(offset, 0, buf)
+    }
+
+    /// Writes what [`Root::encipher`] made.
+    ///
+    /// # Errors
+    /// As [`Root::write`].
+    pub async fn write_enciphered(&self, offset: u64, buf: &[u8]) -> io::Result<()> {
+        let _ticket = self.enter().await;
+        let flags = WriteFlags {
+            fua: self.fua(false),
+            ..WriteFlags::default()
+        };
+        let _kept = self.no_copies(offset, buf.len() as u64).await;
+        self.check(offset, buf.len() as u64)?
+            .write_enciphered(offset, buf, flags)
+            .await
+    }
+
     /// Copies from another disk without moving the bytes through this process, as many of `len` as lie together
     /// as plain data there. Gives back how many.
     ///

@@ -8,6 +8,7 @@ pub mod cloop;
 mod deflate;
 mod differencing;
 pub mod dmg;
+pub mod luks;
 mod make;
 pub mod parallels;
 pub mod qcow;
@@ -35,6 +36,7 @@ pub const FORMATS: &[&FormatDriver] = &[
     &vpc::DRIVER,
     &vhdx::DRIVER,
     &bochs::DRIVER,
+    &luks::DRIVER,
     &cloop::DRIVER,
     &dmg::DRIVER,
 ];

@@ -213,9 +213,12 @@ pub async fn make_zero(target: &Root) -> io::Result<bool> {
 pub async fn convert(
     sources: Vec<Source>,
     target: Arc<Root>,
-    options: ConvertOptions,
+    mut options: ConvertOptions,
     watch: Arc<dyn Watch>,
 ) -> Result<(), ConvertError> {
+    if options.initial == Initial::Unknown && keeps_no_zeroes(&target) {
+        options.zeroes = Zeroes::Store;
+    }
     let setup = Setup::new(&sources, &target, &options);
     let mut plan = Plan::new(sources.clone(), &options, setup);
     let total = if options.count_first {
@@ -242,6 +245,12 @@ pub async fn convert(
     run_all((0..workers).map(|_| worker::run(Arc::clone(&shared)))).await
 }
 
+/// Whether zeroes are data like any other to an enciphered target: they are then enciphered as all else, side by side.
+fn keeps_no_zeroes(target: &Root) -> bool {
+    let node = target.node();
+    target.enciphers_ahead() && node.format().is_some_and(block_core::Format::opaque)
+}
+
 /// What follows from options and geometry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
@@ -253,6 +262,8 @@ pub(crate) struct Setup {
     pub(crate) cluster: Option<u64>,
     /// Search for zeroes.
     pub(crate) sparse: Option<Sparse>,
+    /// Data is enciphered before its turn comes.
+    pub(crate) encipher: bool,
 }
 
 impl Setup {
@@ -277,6 +288,7 @@ impl Setup {
             fixed_grid,
             cluster,
             sparse,
+            encipher: cluster.is_none() && target.enciphers_ahead(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use block_core::{CreateRequest, FormatDriver, Kind, Node, ProtocolDriver, Role};
+use block_core::{CreateRequest, Format, FormatDriver, Kind, Node, ProtocolDriver, Role};
 use qapi::{Dict, Error, OptionDesc, opts};
 
 use crate::gate::ImageGate;
@@ -85,6 +85,7 @@ pub fn starts_as_zeroes(node: &Node, preallocated: bool) -> bool {
     match node.kind() {
         Kind::Protocol(_) => node.driver() == "file" || node.driver().starts_with("null"),
         Kind::Filter(filter) => starts_as_zeroes(&filter.child().node(), preallocated),
+        Kind::Format(mapped) if enciphered(mapped.format(), preallocated) => false,
         Kind::Format(_) if !preallocated => true,
         Kind::Format(_) => node
             .children()
@@ -92,6 +93,11 @@ pub fn starts_as_zeroes(node: &Node, preallocated: bool) -> bool {
             .filter(|edge| edge.role() != Role::Backing)
             .all(|edge| starts_as_zeroes(&edge.node(), preallocated)),
     }
+}
+
+/// Whether what was never written is deciphered all the same: the whole disk, or clusters that are there already.
+fn enciphered(format: &dyn Format, preallocated: bool) -> bool {
+    format.cipher().is_some() && (preallocated || format.opaque())
 }
 
 /// Reads an option string (`-o`) over `known` options into `into`.

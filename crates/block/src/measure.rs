@@ -4,6 +4,7 @@ use block_core::{MeasureRequest, MeasureResult, MeasureSource, Root};
 use block_jobs::status_above;
 use qapi::{Dict, Error};
 
+use crate::open::Session;
 use crate::registry::find_format;
 
 /// Measures an image of `format` with create options `options`, to hold what `source` holds.
@@ -14,12 +15,17 @@ pub async fn measure(
     format: &str,
     options: &Dict,
     source: Option<&Root>,
+    session: &Session,
 ) -> qapi::Result<MeasureResult> {
     let source = match source {
         Some(root) => Some(look_at(root).await?),
         None => None,
     };
-    let request = MeasureRequest { options, source };
+    let request = MeasureRequest {
+        options,
+        source,
+        object: &|id| session.objects.find(id),
+    };
     if format == "raw" {
         return Ok(block_formats::raw::measure(&request));
     }

@@ -39,6 +39,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A passphrase: what a secret holds up to its first NUL byte.
+#[derive(Clone)]
 pub struct Passphrase(Zeroizing<Vec<u8>>);
 
 impl fmt::Debug for Passphrase {

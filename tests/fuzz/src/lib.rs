@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod image;
+mod luks;
 pub mod mutate;
 mod text;
 
@@ -42,6 +43,11 @@ pub const TARGETS: &[Target] = &[
         name: "extensions",
         run: image::extensions,
         seeds: image::extension_seeds,
+    },
+    Target {
+        name: "luks",
+        run: luks::header,
+        seeds: luks::seeds,
     },
     Target {
         name: "options",

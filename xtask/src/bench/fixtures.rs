@@ -77,6 +77,13 @@ const FIXTURES: &[Fixture] = &[
         make: Make::Shell("qemu-img convert -O qcow2 data.raw data.qcow2"),
     },
     Fixture {
+        name: "data.luks",
+        from: &["data.raw"],
+        make: Make::Shell(
+            "qemu-img convert --object secret,id=s,data=letmein -f raw -O luks -o key-secret=s,iter-time=10 data.raw data.luks",
+        ),
+    },
+    Fixture {
         name: "zlib.qcow2",
         from: &["text.raw"],
         make: Make::Shell(

@@ -42,6 +42,10 @@ const PLAIN: Row = Row {
     limit: None,
 };
 
+/// The same bytes through a cipher that is as fast as the disk's, which `openssl enc` does not have.
+const AES: &str = "openssl enc -aes-256-ctr -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff \
+                   -iv 00112233445566778899aabbccddeeff -in data.raw -out limit.out";
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "convert raw -> qcow2",
@@ -65,6 +69,27 @@ pub(super) const ROWS: &[Row] = &[
         args: "convert -f qcow2 -O qcow2 chain.qcow2 OUT.qcow2",
         verify: Verify::Image("qcow2"),
         limit: Some(("cp", "cp --reflink=never data.qcow2 limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert luks -> raw",
+        must: 0.5,
+        aim: 0.3,
+        needs: &["data.luks"],
+        args: "convert --object secret,id=s,data=letmein --image-opts driver=luks,key-secret=s,file.filename=data.luks -O raw OUT.raw",
+        verify: Verify::Image("raw"),
+        limit: Some(("openssl aes-256-ctr", AES)),
+        ..PLAIN
+    },
+    Row {
+        name: "convert raw -> luks",
+        must: 0.5,
+        aim: 0.3,
+        needs: &["data.luks"],
+        // Into an image that is there: making one takes as long as its key derivation is told to.
+        before: "cp --reflink=auto data.luks OUT.luks",
+        args: "convert -n --object secret,id=s,data=letmein -f raw data.raw --target-image-opts driver=luks,key-secret=s,file.filename=OUT.luks",
+        limit: Some(("openssl aes-256-ctr", AES)),
         ..PLAIN
     },
     Row {

@@ -1,6 +1,7 @@
 //! The mapping engine: turns requests on a format's node into requests on its children, by asking
 //! the format where things are; and fits requests to leaves that want them aligned.
 
+mod enciphered;
 mod leaf;
 mod packed;
 mod read;
@@ -42,10 +43,12 @@ pub struct Mapped {
     pub(crate) backing: ArcSwapOption<Edge>,
     /// Writes: shared in place, exclusive over clusters when mappings change.
     ranges: RangeLock,
+    /// Writes to an enciphered format: shared over whole units, exclusive over parts of them.
+    units: Box<RangeLock>,
     /// The cluster unpacked last, with the write count it was read at.
     unpacked: Mutex<Option<Unpacked>>,
     /// Held while a large cluster is unpacked for a part of it.
-    unpacking: tokio::sync::Mutex<()>,
+    unpacking: Box<tokio::sync::Mutex<()>>,
     /// Counts finished writes, so that an unpacked cluster is not served after one.
     writes: AtomicU64,
 }
@@ -68,8 +71,9 @@ impl Mapped {
             edges,
             backing,
             ranges: RangeLock::default(),
+            units: Box::default(),
             unpacked: Mutex::new(None),
-            unpacking: tokio::sync::Mutex::default(),
+            unpacking: Box::default(),
             writes: AtomicU64::new(0),
         }
     }

@@ -66,6 +66,9 @@ impl Mapped {
     async fn read_extent(&self, offset: u64, buf: &mut [u8], kind: ExtentKind) -> io::Result<()> {
         match kind {
             ExtentKind::Data { at, .. } => {
+                if let Some(cipher) = self.format.cipher() {
+                    return self.read_enciphered(cipher, (offset, at), buf).await;
+                }
                 self.event(Event::ReadAio).await;
                 self.child(at.slot)?.read(at.offset, buf).await
             }

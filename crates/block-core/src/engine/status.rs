@@ -38,6 +38,9 @@ impl Mapped {
         match extent.kind {
             ExtentKind::Data { at, recurse } => {
                 status.data = true;
+                if self.format.cipher().is_some() {
+                    return Ok(status);
+                }
                 self.locate(&mut status, at)?;
                 if recurse {
                     self.ask_child(&mut status, at).await?;
@@ -45,7 +48,7 @@ impl Mapped {
             }
             ExtentKind::Zero { at } => {
                 status.zero = true;
-                if let Some(at) = at {
+                if let Some(at) = at.filter(|_| self.format.cipher().is_none()) {
                     self.locate(&mut status, at)?;
                 }
             }

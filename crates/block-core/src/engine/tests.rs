@@ -106,6 +106,23 @@ proptest! {
     }
 
     #[test]
+    fn an_enciphered_overlay_does_what_a_flat_disk_does(
+        ops in prop::collection::vec(op(), 1..30),
+        by_place in any::<bool>(),
+    ) {
+        let (base, _) = ToyFormat::enciphered("base", SIZE / 3 * 2, None, !by_place);
+        let below = Some(ToyFormat::backing(base));
+        let (top, _) = ToyFormat::enciphered("top", SIZE, below, by_place);
+        let (disk, mut model) = (root(top), vec![0; usize::try_from(SIZE).unwrap()]);
+        run(async {
+            for op in &ops {
+                apply(&disk, &mut model, op).await;
+            }
+            apply(&disk, &mut model, &Op::Read(0, SIZE)).await;
+        });
+    }
+
+    #[test]
     fn zero_detection_finds_any_single_byte(len in 0_usize..2000, at in any::<prop::sample::Index>()) {
         let mut buf = vec![0; len];
         prop_assert!(is_zero(&buf));
@@ -134,6 +151,32 @@ fn requests_past_the_end_fail_with_eio() {
     let (disk, _) = overlay();
     let error = run(disk.read(SIZE - 1, &mut [0; 2])).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(5));
+}
+
+#[test]
+fn what_is_enciphered_ahead_is_what_a_write_makes() {
+    let flags = WriteFlags::default();
+    let (node, plain_file) = ToyFormat::enciphered("plain", SIZE, None, false);
+    run(root(node).write(512, &[7; 5120], flags)).unwrap();
+    let (node, ahead_file) = ToyFormat::enciphered("ahead", SIZE, None, false);
+    let ahead = root(node);
+    assert!(ahead.enciphers_ahead());
+    let mut buf = [7; 5120];
+    ahead.encipher(512, &mut buf).unwrap();
+    run(ahead.write_enciphered(512, &buf)).unwrap();
+    assert_eq!(plain_file.snapshot(), ahead_file.snapshot());
+    assert!(!plain_file.snapshot().contains(&7));
+    let status = run(ahead.status(512, 512)).unwrap();
+    assert!(status.data && status.at.is_none());
+}
+
+#[test]
+fn where_the_place_matters_nothing_is_enciphered_ahead() {
+    let (node, _) = ToyFormat::enciphered("disk", SIZE, None, true);
+    let disk = root(node);
+    assert!(!disk.enciphers_ahead());
+    assert!(disk.encipher(0, &mut [0; 512]).is_err());
+    assert!(run(disk.write_enciphered(0, &[0; 512])).is_err());
 }
 
 #[test]

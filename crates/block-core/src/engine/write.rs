@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::enciphered::Payload;
 use super::{Mapped, bad_answer, is_zero};
 use crate::{Event, ExtentKind, Placement, WriteFlags};
 
@@ -13,18 +14,26 @@ const MAX_JOINED: u64 = 256 << 10;
 
 impl Mapped {
     /// Writes `buf` at `offset`, which is in bounds.
-    pub(crate) async fn write(
+    pub(crate) async fn write(&self, offset: u64, buf: &[u8], flags: WriteFlags) -> io::Result<()> {
+        if self.format.packs_all() {
+            return Box::pin(self.write_compressed(offset, buf)).await;
+        }
+        if self.format.cipher().is_some() {
+            return self.write_units(offset, buf, flags).await;
+        }
+        self.write_all(offset, buf, flags, Payload::Plain).await
+    }
+
+    pub(super) async fn write_all(
         &self,
         mut offset: u64,
         mut buf: &[u8],
         flags: WriteFlags,
+        kind: Payload,
     ) -> io::Result<()> {
-        if self.format.packs_all() {
-            return Box::pin(self.write_compressed(offset, buf)).await;
-        }
         while !buf.is_empty() {
-            let done = match self.write_in_place(offset, buf, flags).await? {
-                0 => self.write_allocating(offset, buf, flags).await?,
+            let done = match self.write_in_place(offset, (buf, kind), flags).await? {
+                0 => self.write_allocating(offset, (buf, kind), flags).await?,
                 done => done,
             };
             let len = usize::try_from(done).map_err(|_| bad_answer())?;
@@ -39,20 +48,25 @@ impl Mapped {
     }
 
     /// Overwrites as much as is known to be ours; 0 if nothing.
-    async fn write_in_place(&self, offset: u64, buf: &[u8], flags: WriteFlags) -> io::Result<u64> {
+    async fn write_in_place(
+        &self,
+        offset: u64,
+        (buf, kind): (&[u8], Payload),
+        flags: WriteFlags,
+    ) -> io::Result<u64> {
         let len = buf.len() as u64;
         let _range = self.ranges.shared(offset, offset + len).await;
         let Some(place) = self.format.prepare_cached(offset, len) else {
             return Ok(0);
         };
-        self.write_placement(&place, buf, flags).await?;
+        self.write_placement(&place, (buf, kind), flags).await?;
         Ok(place.len)
     }
 
     async fn write_allocating(
         &self,
         offset: u64,
-        buf: &[u8],
+        (buf, kind): (&[u8], Payload),
         flags: WriteFlags,
     ) -> io::Result<u64> {
         let len = (buf.len() as u64).min(MAX_ALLOCATION);
@@ -62,7 +76,7 @@ impl Mapped {
         if place.len == 0 || place.len > len || place.guest != offset || place.cow_head > offset {
             return Err(bad_answer());
         }
-        let written = self.write_placement(&place, buf, flags).await;
+        let written = self.write_placement(&place, (buf, kind), flags).await;
         if !place.fresh {
             return written.map(|()| place.len);
         }
@@ -87,7 +101,7 @@ impl Mapped {
     async fn write_placement(
         &self,
         place: &Placement,
-        buf: &[u8],
+        (buf, kind): (&[u8], Payload),
         flags: WriteFlags,
     ) -> io::Result<()> {
         let payload_len = usize::try_from(place.len).map_err(|_| bad_answer())?;
@@ -98,6 +112,11 @@ impl Mapped {
             fua: false,
             ..flags
         };
+        if let Some(cipher) = self.format.cipher() {
+            return self
+                .place_enciphered(cipher, place, (payload, kind), flags)
+                .await;
+        }
         if place.cow_head == 0 && place.cow_tail == 0 {
             self.event(Event::WriteAio).await;
             return child.write(host, payload, flags).await;
@@ -127,7 +146,12 @@ impl Mapped {
     }
 
     /// The bytes a fresh place needs around the payload. Empty when they are zeroes and the place reads so already.
-    async fn old_content(&self, offset: u64, len: u64, zeroed: bool) -> io::Result<Vec<u8>> {
+    pub(super) async fn old_content(
+        &self,
+        offset: u64,
+        len: u64,
+        zeroed: bool,
+    ) -> io::Result<Vec<u8>> {
         if len == 0 || (zeroed && self.reads_as_zero(offset, len).await?) {
             return Ok(Vec::new());
         }

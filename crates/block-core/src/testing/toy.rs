@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::MemoryFile;
 use crate::{
-    BoxFuture, DetectZeroes, Edge, Extent, ExtentKind, Format, FormatInfo, Geometry, Kind, Node,
-    NodeSpec, Place, Placement, Resize, ResizeRequest, Role, Slot,
+    BoxFuture, CIPHER_UNIT, Cipher, DetectZeroes, Edge, Extent, ExtentKind, Format, FormatInfo,
+    Geometry, Kind, Node, NodeSpec, Place, Placement, Resize, ResizeRequest, Role, Slot,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,31 @@ pub struct ToyFormat {
     size: AtomicU64,
     next: AtomicU64,
     clusters: Arc<Mutex<BTreeMap<u64, Cluster>>>,
+    cipher: Option<ToyCipher>,
+}
+
+/// Turns the bits of each unit by a number made of where it is.
+struct ToyCipher {
+    by_place: bool,
+}
+
+impl Cipher for ToyCipher {
+    fn encrypt(&self, guest: u64, host: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = if self.by_place { host } else { guest };
+        assert!((start | buf.len() as u64).is_multiple_of(CIPHER_UNIT));
+        for (byte, at) in buf.iter_mut().zip(start..) {
+            *byte ^= 0x55 ^ (at / CIPHER_UNIT).to_le_bytes()[0];
+        }
+        Ok(())
+    }
+
+    fn decrypt(&self, guest: u64, host: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.encrypt(guest, host, buf)
+    }
+
+    fn ignores_place(&self) -> bool {
+        !self.by_place
+    }
 }
 
 impl ToyFormat {
@@ -30,11 +55,31 @@ impl ToyFormat {
 
     /// A node of this size over a new file in memory, with this backing file.
     pub fn node(name: &str, size: u64, backing: Option<Arc<Edge>>) -> (Arc<Node>, MemoryFile) {
+        Self::build(name, size, backing, None)
+    }
+
+    /// The same with data that is enciphered, by where it is in the file or on the disk.
+    pub fn enciphered(
+        name: &str,
+        size: u64,
+        backing: Option<Arc<Edge>>,
+        by_place: bool,
+    ) -> (Arc<Node>, MemoryFile) {
+        Self::build(name, size, backing, Some(ToyCipher { by_place }))
+    }
+
+    fn build(
+        name: &str,
+        size: u64,
+        backing: Option<Arc<Edge>>,
+        cipher: Option<ToyCipher>,
+    ) -> (Arc<Node>, MemoryFile) {
         let file = MemoryFile::new(Vec::new());
         let format = Self {
             size: AtomicU64::new(size),
             next: AtomicU64::new(0),
             clusters: Arc::default(),
+            cipher,
         };
         let spec = NodeSpec {
             name: name.to_owned(),
@@ -98,6 +143,11 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 }
 
 impl Format for ToyFormat {
+    fn cipher(&self) -> Option<&dyn Cipher> {
+        let cipher = self.cipher.as_ref()?;
+        Some(cipher)
+    }
+
     fn geometry(&self) -> Geometry {
         Geometry {
             size: self.size.load(Ordering::Relaxed),

@@ -13,8 +13,8 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use block_core::{
-    BoxFuture, ChangeBacking, Check, Compress, Empty, Extent, ExtentKind, Format, FormatInfo,
-    Geometry, Place, Placement, Resize, Slot, ZeroFlags,
+    BoxFuture, ChangeBacking, Check, Cipher, Compress, Empty, Extent, ExtentKind, Format,
+    FormatInfo, Geometry, Place, Placement, Resize, Slot, ZeroFlags,
 };
 use qapi::Error;
 
@@ -246,6 +246,10 @@ impl<S: Scheme> Blocks<S> {
             match extent.kind {
                 ExtentKind::Zero { .. } => {}
                 ExtentKind::Backing { .. } if !self.scheme.backed() => {}
+                // Zeroes in the file would be noise on the disk.
+                ExtentKind::Data { .. } if self.scheme.cipher().is_some() => {
+                    return Err(errno(ENOTSUP));
+                }
                 ExtentKind::Data { at, .. } => {
                     self.core
                         .file
@@ -332,6 +336,10 @@ impl<S: Scheme> Format for Blocks<S> {
             Some(packer) => packer.unpack(packed, cluster),
             None => Err(errno(ENOTSUP)),
         }
+    }
+
+    fn cipher(&self) -> Option<&dyn Cipher> {
+        self.scheme.cipher()
     }
 
     fn opaque(&self) -> bool {

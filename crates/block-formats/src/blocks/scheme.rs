@@ -2,7 +2,7 @@
 
 use std::io;
 
-use block_core::{BoxFuture, CheckReport, CheckRequest, FormatInfo};
+use block_core::{BoxFuture, CheckReport, CheckRequest, Cipher, FormatInfo};
 
 use super::Core;
 
@@ -94,6 +94,11 @@ pub(crate) trait Scheme: Send + Sync + 'static {
 
     /// Packed blocks, where the format has them.
     fn packer(&self) -> Option<&dyn Packer> {
+        None
+    }
+
+    /// As [`block_core::Format::cipher`].
+    fn cipher(&self) -> Option<&dyn Cipher> {
         None
     }
 

@@ -5,6 +5,7 @@ use qapi::{Error, Result};
 
 use super::{HEADER, MAGIC, MAX_NAME};
 use crate::bytes::{put_be32, put_be64};
+use crate::luks::Given;
 use crate::make::{self, disk_size, flag, invalid, option, unsupported};
 
 /// Options of create.
@@ -43,10 +44,7 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
     if size == 0 {
         return Err(invalid("Image size is too small, cannot be zero length"));
     }
-    if flag(options, "encryption") || options.get("encrypt.format").is_some() {
-        // GAP: the old AES of this format.
-        return Err(unsupported("Encrypted qcow images are not supported"));
-    }
+    let aes = asks_for_aes(&request)?;
     let backing = options.get_str("backing_file").unwrap_or_default();
     if backing.len() > MAX_NAME as usize {
         return Err(invalid("Backing file name too long"));
@@ -69,6 +67,7 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
     put_be64(&mut bytes, 24, size);
     bytes[32] = cluster_bits;
     bytes[33] = l2_bits;
+    put_be32(&mut bytes, 36, u32::from(aes));
     put_be64(&mut bytes, 40, l1_offset as u64);
     let l1_bytes = usize::try_from(l1_bytes.next_multiple_of(512)).unwrap_or(0);
     bytes.resize(l1_offset + l1_bytes, 0);
@@ -78,4 +77,35 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
         .await
         .map_err(failed)?;
     file.flush().await.map_err(failed)
+}
+
+/// Whether the image is to be enciphered; its passphrase is there then.
+fn asks_for_aes(request: &CreateRequest<'_>) -> Result<bool> {
+    let options = request.options;
+    let old = flag(options, "encryption");
+    match options.get_str("encrypt.format") {
+        Some(_) if old => {
+            return Err(invalid(
+                "'encrypt.format' and its alias 'encryption' can't be used at the same time",
+            ));
+        }
+        Some("luks") => return Err(unsupported("Unsupported encryption format")),
+        Some("aes") => {}
+        Some(other) => {
+            return Err(invalid(format!(
+                "Parameter 'format' does not accept value '{other}'"
+            )));
+        }
+        None if old => {}
+        None if options.get("encrypt.key-secret").is_some() => {
+            return Err(invalid("Parameter 'encrypt.format' is missing"));
+        }
+        None => return Ok(false),
+    }
+    let given = Given {
+        options,
+        prefix: "encrypt.",
+    };
+    let id = given.key_secret()?;
+    crypto::passphrase(request.gate.object(id), id).map(|_| true)
 }

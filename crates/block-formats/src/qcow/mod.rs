@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use block_core::{
-    BackingLink, BoxFuture, CreateRequest, Edge, FormatDriver, FormatInfo, OpenRequest, Opened,
-    ProbeInput,
+    BackingLink, BoxFuture, Cipher, CreateRequest, Edge, FormatDriver, FormatInfo, OpenRequest,
+    Opened, ProbeInput,
 };
 use qapi::{Error, Result};
 
 use crate::blocks::{Blocks, Cell, Core, Packer, Scheme};
 use crate::bytes::{be32, be64};
 use crate::deflate;
+use crate::luks::{EncryptOptions, Sealed};
 use crate::make::{invalid, unsupported};
 use crate::tables::{Coding, Home, Tables};
 
@@ -55,6 +56,8 @@ struct Header {
     size: u64,
     cluster_bits: u8,
     l2_bits: u8,
+    /// Enciphered with the old AES.
+    aes: bool,
     l1_offset: u64,
 }
 
@@ -76,6 +79,7 @@ impl Header {
             size: be64(bytes, 24),
             cluster_bits: bytes[32],
             l2_bits: bytes[33],
+            aes: be32(bytes, 36) == 1,
             l1_offset: be64(bytes, 40),
         };
         header.check(be32(bytes, 36))?;
@@ -95,9 +99,7 @@ impl Header {
             return Err(invalid("L2 table size must be between 512 and 64k"));
         }
         match crypt {
-            0 => {}
-            // GAP: the old AES of this format.
-            1 => return Err(unsupported("Encrypted qcow images are not supported")),
+            0 | 1 => {}
             _ => return Err(invalid("invalid encryption method in qcow header")),
         }
         if self.size > u64::MAX - (1 << self.table_shift()) || self.tables() > 1 << 28 {
@@ -120,17 +122,19 @@ impl Header {
 
 struct Qcow {
     cluster_bits: u8,
+    sealed: Option<Sealed>,
     backing: Option<BackingLink>,
     /// Where the directory ends.
     first: u64,
 }
 
-async fn open(request: OpenRequest<'_>) -> Result<Opened> {
-    let file = request.file;
+async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
+    let file = Arc::clone(&request.file);
     let mut bytes = [0; HEADER];
     let failed = |e: io::Error| Error::from_io("Could not read qcow header", &e);
     file.read(0, &mut bytes).await.map_err(failed)?;
     let header = Header::decode(&bytes)?;
+    let sealed = sealed(&header, &mut request)?;
     let length = file.node().length().map_err(failed)?;
     let entries = read_l1(&file, &header, length).await?;
     let backing = match header.backing {
@@ -151,6 +155,7 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
     let core = Core::new(file.clone(), tables, numbers, request.read_write);
     let scheme = Qcow {
         cluster_bits: header.cluster_bits,
+        sealed,
         backing: backing.clone(),
         first: header.l1_offset + header.tables() * 8,
     };
@@ -159,6 +164,22 @@ async fn open(request: OpenRequest<'_>) -> Result<Opened> {
         edges: vec![file],
         backing,
     })
+}
+
+/// What deciphers the image, from what its header and the options say.
+fn sealed(header: &Header, request: &mut OpenRequest<'_>) -> Result<Option<Sealed>> {
+    let given = EncryptOptions::take(request.options)?;
+    if !header.aes {
+        given.refuse_format("")?;
+        return Ok(None);
+    }
+    given.refuse_format("aes")?;
+    if request.no_io {
+        return Ok(Some(Sealed::new(None, false)));
+    }
+    let passphrase = given.passphrase(request.gate)?;
+    let cipher = crypto::legacy_aes(&passphrase)?;
+    Ok(Some(Sealed::new(Some(cipher), false)))
 }
 
 async fn read_l1(file: &Arc<Edge>, header: &Header, length: u64) -> Result<Vec<AtomicU64>> {
@@ -225,6 +246,7 @@ impl Scheme for Qcow {
     fn info(&self, core: &Core) -> FormatInfo {
         FormatInfo {
             dirty: Some(false),
+            encrypted: self.sealed.is_some(),
             cluster_size: Some(core.block),
             backing: self.backing.clone(),
             ..FormatInfo::default()
@@ -233,6 +255,11 @@ impl Scheme for Qcow {
 
     fn packer(&self) -> Option<&dyn Packer> {
         Some(self)
+    }
+
+    fn cipher(&self) -> Option<&dyn Cipher> {
+        let sealed = self.sealed.as_ref()?;
+        Some(sealed)
     }
 }
 

@@ -19,6 +19,7 @@ fn a_packed_entry_reads_back() {
     for cluster_bits in [9, 12, 16] {
         let scheme = Qcow {
             cluster_bits,
+            sealed: None,
             backing: None,
             first: 0,
         };

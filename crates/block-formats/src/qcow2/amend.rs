@@ -10,6 +10,7 @@ use qapi::{Dict, Error, OptionDesc, OptionKind, Result, Value};
 
 use super::Qcow2;
 use super::create::{self, option};
+use super::encryption;
 use super::header::{Header, autoclear, compatible, extension, incompatible};
 use super::open::backing_link;
 
@@ -70,12 +71,6 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn new(options: &'a Dict) -> Result<Self> {
-        if options.iter().any(|(name, _)| name.starts_with("encrypt.")) {
-            // GAP: encryption comes with the luks format.
-            return Err(refusal(
-                "Can't amend encryption options - encryption not present",
-            ));
-        }
         let mut wanted = Self {
             version: options.get_str("compat").map(version).transpose()?,
             size: number(options, "size").filter(|size| *size != 0),
@@ -155,6 +150,9 @@ async fn amend(image: &Qcow2, request: AmendRequest<'_>) -> Result<()> {
     change_width(image, &wanted, version, request.progress).await?;
     change_data_file(image, &wanted).await?;
     check_backing(&header, &wanted)?;
+    if encryption::asked(request.options) {
+        encryption::amend(image, &request).await?;
+    }
     change_lazy(image, &wanted, version).await?;
     if let Some(size) = wanted.size.filter(|size| *size != image.size()) {
         image

@@ -7,6 +7,7 @@ use block_core::{
 };
 use qapi::{Dict, Error, OptionDesc, OptionKind, Result, Value};
 
+use super::encryption;
 use super::header::{
     CompressionType, Header, MAX_BACKING, autoclear, compatible, extension, incompatible,
 };
@@ -14,7 +15,6 @@ use super::open::{self, Options};
 use super::refcount::set;
 
 const EINVAL: i32 = 22;
-const ENOTSUP: i32 = 95;
 const ENOSPC: i32 = 28;
 
 pub(super) const fn option(name: &'static str, kind: OptionKind, help: &'static str) -> OptionDesc {
@@ -204,7 +204,6 @@ impl Spec {
     /// # Errors
     /// In the reference's words for values and combinations that cannot be.
     pub(super) fn read(options: &Dict) -> Result<Self> {
-        refuse_encryption(options)?;
         let preallocation = match options.get_str("preallocation") {
             None => Preallocation::Off,
             Some(name) => {
@@ -347,20 +346,6 @@ impl Spec {
     }
 }
 
-fn refuse_encryption(options: &Dict) -> Result<()> {
-    let asked = flag(options, "encryption") || options.get("encrypt.format").is_some();
-    if !asked {
-        return Ok(());
-    }
-    if options.get("encrypt.key-secret").is_none() {
-        return Err(Error::new(
-            "Parameter 'encrypt.key-secret' is required for cipher",
-        ));
-    }
-    // GAP: encryption comes with the luks format.
-    Err(Error::new("Encrypted qcow2 images are not supported yet").errno(ENOTSUP))
-}
-
 pub(super) fn cluster_bits(size: u64, extended: bool) -> Result<u32> {
     if !size.is_power_of_two() || !(512..=2 << 20).contains(&size) {
         return Err(invalid(
@@ -399,6 +384,7 @@ fn file_options(options: &Dict) -> Dict {
 /// [`block_core::FormatDriver::create`].
 pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
     let spec = Spec::read(request.options)?;
+    let encryption = encryption::prepare(request.options, request.gate).await?;
     let header = spec.header();
     let bytes = spec.first_clusters(&header)?;
     let options = file_options(request.options);
@@ -418,7 +404,8 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
         .await
         .map_err(failed)?;
     let options = Options::take(&mut Dict::new(), &header, false)?;
-    let image = open::build(file, (slot, data), header, options, false).await?;
+    let image = open::build(Arc::clone(&file), (slot, data), header, options, false).await?;
+    encryption.store(&image, &file).await?;
     let request = ResizeRequest {
         size: spec.size,
         preallocation: spec.preallocation,

@@ -30,7 +30,9 @@ impl Empty for Qcow2 {
                 }
             }
             drop_all(self).await.map_err(failed)?;
-            if self.bitmaps.is_empty() && self.snapshots.get().entries.is_empty() {
+            // What compacting moves to the front would overwrite a LUKS header.
+            let movable = self.bitmaps.is_empty() && self.encryption.is_none();
+            if movable && self.snapshots.get().entries.is_empty() {
                 compact(self).await.map_err(failed)?;
             }
             Ok(())

@@ -18,9 +18,19 @@ impl Qcow2 {
             corrupt: header.incompatible & incompatible::CORRUPT != 0,
             vm_state_offset: Some(self.layout.l2_coverage() * self.l1_len(self.size()) as u64),
             backing: backing_link(&header),
-            specific: Some(specific(&header, &self.bitmaps.infos())),
+            specific: Some(self.specific(&header).await),
             ..FormatInfo::default()
         }
+    }
+}
+
+impl Qcow2 {
+    async fn specific(&self, header: &Header) -> Dict {
+        let mut out = specific(header, &self.bitmaps.infos());
+        if let Some(encryption) = &self.encryption {
+            out.insert("encrypt", encryption.describe().await);
+        }
+        out
     }
 }
 

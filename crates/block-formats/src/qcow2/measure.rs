@@ -4,6 +4,7 @@ use block_core::{BitmapInfo, MeasureRequest, MeasureResult, MeasureSource, Preal
 use qapi::{Error, Result};
 
 use super::create::Spec;
+use super::encryption;
 
 /// Largest L1 table in bytes.
 const MAX_L1: u64 = 32 << 20;
@@ -39,7 +40,8 @@ pub(super) fn measure(request: &MeasureRequest<'_>) -> Result<MeasureResult> {
             None => 0,
         },
     };
-    let all = all_mapped(&spec, size, l2_entry);
+    let header = encryption::measure(request.options, request.object, cluster)?;
+    let all = all_mapped(&spec, size, l2_entry) + header;
     let bitmaps = request.source.as_ref().and_then(|s| s.bitmaps.as_ref());
     Ok(MeasureResult {
         required: all - size + needed,
@@ -113,6 +115,7 @@ mod tests {
         let request = MeasureRequest {
             options: &options,
             source: None,
+            object: &|_| None,
         };
         let found = measure(&request).unwrap();
         assert_eq!(

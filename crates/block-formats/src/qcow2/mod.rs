@@ -21,6 +21,7 @@ mod codec;
 mod create;
 mod driver;
 mod empty;
+mod encryption;
 mod header;
 mod info;
 mod layout;
@@ -46,13 +47,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use block_core::{
-    Amend, Bitmaps, BoxFuture, ChangeBacking, Check, Compress, Edge, Empty, Extent, Format,
+    Amend, Bitmaps, BoxFuture, ChangeBacking, Check, Cipher, Compress, Edge, Empty, Extent, Format,
     FormatInfo, Geometry, Place, Placement, Resize, ResizeRequest, Slot, Snapshots,
 };
 
 pub use driver::DRIVER;
 
 use bitmap::BitmapSet;
+use encryption::Encryption;
 use header::Header;
 use layout::Layout;
 use refcount::Refcounts;
@@ -76,6 +78,7 @@ pub(crate) struct Qcow2 {
     holes: AtomicU8,
     slices: SliceCache,
     options: open::Options,
+    encryption: Option<Encryption>,
     snapshots: SnapshotSet,
     bitmaps: BitmapSet,
     /// Held by work that needs the metadata to stand still.
@@ -232,6 +235,11 @@ impl Format for Qcow2 {
 
     fn set_read_only(&self, read_only: bool) -> BoxFuture<'_, qapi::Result<()>> {
         Box::pin(self.change_mode(read_only))
+    }
+
+    fn cipher(&self) -> Option<&dyn Cipher> {
+        let encryption = self.encryption.as_ref()?;
+        Some(&encryption.sealed)
     }
 
     fn compress(&self) -> Option<&dyn Compress> {

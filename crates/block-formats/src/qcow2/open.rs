@@ -10,6 +10,7 @@ use qapi::{Dict, Error, Result, opts};
 
 use super::bitmap::directory::Location;
 use super::bitmap::{self, BitmapSet};
+use super::encryption;
 use super::header::{CompressionType, Header, autoclear, compatible, extension, incompatible};
 use super::layout::Layout;
 use super::overlap::Occupied;
@@ -21,7 +22,6 @@ use super::{Meta, Qcow2, state};
 
 const EINVAL: i32 = 22;
 const EACCES: i32 = 13;
-const ENOTSUP: i32 = 95;
 
 /// L2 slices kept when nothing else is asked for, in bytes.
 const DEFAULT_L2_CACHE: u64 = 32 << 20;
@@ -146,6 +146,7 @@ pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
     let header = read_header(&request.file).await?;
     check_openable(&header, &request)?;
     let options = Options::take(request.options, &header, request.unmap)?;
+    let encryption = encryption::open(&header, &mut request).await?;
     let (data_slot, edges) = open_data(&header, &mut request).await?;
     let data = edges
         .last()
@@ -159,6 +160,7 @@ pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
         !request.read_write,
     )
     .await?;
+    image.encryption = encryption;
     if !request.check_only {
         image.read_lists().await?;
     }
@@ -197,10 +199,6 @@ fn check_openable(header: &Header, request: &OpenRequest<'_>) -> Result<()> {
         return Err(
             Error::new("qcow2: Image is corrupt; cannot be opened read/write").errno(EACCES),
         );
-    }
-    if header.crypt_method != 0 && !request.no_io {
-        // GAP: encryption comes with the luks format.
-        return Err(Error::new("Encrypted qcow2 images are not supported yet").errno(ENOTSUP));
     }
     Ok(())
 }
@@ -300,6 +298,7 @@ pub(super) async fn build(
         holes: AtomicU8::new(state::UNKNOWN),
         slices: SliceCache::new(layout, meta.header.size, options.l2_cache),
         options,
+        encryption: None,
         snapshots: SnapshotSet::default(),
         bitmaps: BitmapSet::new(None, Vec::new()),
         work: tokio::sync::Mutex::default(),

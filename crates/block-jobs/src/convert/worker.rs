@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use block_core::{Root, WriteFlags, ZeroFlags, is_zero};
+use block_core::{CIPHER_UNIT, Root, WriteFlags, ZeroFlags, is_zero};
 use qapi::Error;
 use tokio::sync::Mutex;
 
@@ -33,6 +33,8 @@ pub(super) struct Shared {
 /// One thing to do for a part of a piece when its turn comes.
 enum Step {
     Write,
+    /// Enciphered already.
+    WriteEnciphered,
     /// Packed bytes, by range in the worker's arena.
     Store(std::ops::Range<usize>),
     /// Whole cluster that the target packs itself.
@@ -184,10 +186,16 @@ impl Shared {
         if self.setup.cluster.is_some() {
             return self.pack(piece, len, scratch);
         }
+        self.find_runs(piece, len, scratch);
+        self.encipher(piece, scratch)
+    }
+
+    /// Lists the runs of data and zeroes of the buffer.
+    fn find_runs(&self, piece: &Piece, len: usize, scratch: &mut Scratch) {
         let Some(sparse) = self.setup.sparse else {
             let step = Step::Write;
             scratch.actions.push(Action { at: 0, len, step });
-            return Ok(());
+            return;
         };
         let mut at = 0;
         while at < len {
@@ -199,6 +207,23 @@ impl Shared {
                 if run.data { Step::Write } else { Step::Zero },
             );
             at += run.len;
+        }
+    }
+
+    /// Enciphers what is to be written, on this worker's own time.
+    fn encipher(&self, piece: &Piece, scratch: &mut Scratch) -> Result<(), ConvertError> {
+        if !self.setup.encipher {
+            return Ok(());
+        }
+        for action in &mut scratch.actions {
+            let to = piece.to + action.at as u64;
+            let whole = (to | action.len as u64).is_multiple_of(CIPHER_UNIT);
+            if whole && matches!(action.step, Step::Write) {
+                let bytes = &mut scratch.buf[action.at..action.at + action.len];
+                let done = self.target.encipher(to, bytes);
+                done.map_err(|e| ConvertError::Write(to, e))?;
+                action.step = Step::WriteEnciphered;
+            }
         }
         Ok(())
     }
@@ -288,6 +313,10 @@ impl Shared {
                     target
                         .write(to, &scratch.buf[bytes], WriteFlags::default())
                         .await
+                }
+                Step::WriteEnciphered => {
+                    self.pace.wait(action.len as u64).await;
+                    target.write_enciphered(to, &scratch.buf[bytes]).await
                 }
                 Step::Store(packed) => {
                     self.pace.wait(action.len as u64).await;

@@ -108,7 +108,8 @@ async fn run(matches: ArgMatches) -> Outcome {
         ..Flags::default()
     };
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
-    let disk = cli::open(&args.session()?, name, format, image_opts, flags).await?;
+    let session = args.session()?;
+    let disk = cli::open(&session, name, format, image_opts, flags).await?;
     let node = disk.node();
     if wants_help {
         print_help(node.driver())?;
@@ -131,6 +132,7 @@ async fn run(matches: ArgMatches) -> Outcome {
         options: &wanted,
         force: args.has("force"),
         progress: &*progress,
+        object: &|id| session.objects().find(id),
     };
     let done = amend.amend(request).await;
     drop(drained);

@@ -93,7 +93,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     let target = args.text("target-format").unwrap_or("raw");
     let wanted = read_options(target, text.as_deref(), size)?;
-    let found = block::measure(target, &wanted, source.as_deref()).await?;
+    let found = block::measure(target, &wanted, source.as_deref(), &session).await?;
     match output {
         Output::Human => {
             out::line(format!("required size: {}", found.required));

@@ -30,6 +30,10 @@ pub(super) async fn check(image: &Qcow2) -> Result<()> {
     if image.has_data_file() {
         return refuse("Cannot downgrade an image with a data file".into());
     }
+    if image.encryption.is_some() && header.backing.is_some() {
+        // GAP: clusters of zeroes over a backing file would have to be enciphered.
+        return refuse("Cannot downgrade an encrypted image with a backing file".into());
+    }
     let size = image.size();
     let differs = |size_then: Option<u64>| size_then.is_some_and(|then| then != size);
     let snapshots = image.snapshots.get().entries;

@@ -21,6 +21,7 @@ fn amend(image: &Qcow2, options: &[(&str, Value)]) -> qapi::Result<()> {
         options: &dict,
         force: false,
         progress: &Quiet,
+        object: &|_| None,
     }))
 }
 

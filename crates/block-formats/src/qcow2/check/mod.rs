@@ -110,6 +110,7 @@ impl Run<'_> {
             u64::from(self.frozen.header.refcount_table_clusters),
         );
         self.count(offset, clusters * self.cluster_size());
+        self.count_encryption();
         self.count_bitmaps().await?;
         self.count_blocks(fix).await
     }

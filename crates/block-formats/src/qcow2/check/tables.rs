@@ -7,6 +7,7 @@ use block_core::Preallocation;
 use super::{MAX_CLUSTERS, Run, TABLE_RESERVED};
 use crate::qcow2::bitmap;
 use crate::qcow2::bitmap::directory::Location;
+use crate::qcow2::encryption;
 use crate::qcow2::header::{MAX_L1_BYTES, autoclear, extension};
 use crate::qcow2::layout::OFFSET_MASK;
 use crate::qcow2::overlap::hex;
@@ -49,6 +50,18 @@ impl Run<'_> {
         let offset = self.frozen.header.snapshots_offset;
         self.count(offset, self.snapshots.bytes);
         Ok(())
+    }
+
+    /// The LUKS header with its slots.
+    pub(super) fn count_encryption(&mut self) {
+        match encryption::luks_area(&self.frozen.header) {
+            Ok(Some((offset, len))) => self.count(offset, len),
+            Ok(None) => {}
+            Err(error) => {
+                self.say(&format!("ERROR {}", error.message()));
+                self.report.check_errors += 1;
+            }
+        }
     }
 
     pub(super) async fn count_bitmaps(&mut self) -> io::Result<()> {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use block::jobs::{Initial, layers, make_zero};
-use block::{CreateSpec, Flags, Node, Root, Session};
-use qapi::{Dict, Error};
+use block::{CreateSpec, Flags, Layer, Node, Root, Session};
+use qapi::{Dict, Error, Value};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::super::commit::is_same_file;
@@ -23,6 +23,18 @@ pub(super) struct Target {
     options: Option<Dict>,
     /// Full name of the backing file.
     backing: Option<String>,
+}
+
+/// What opens an image that was just made with these options, if it needs a secret.
+fn secrets(format: &str, options: &Dict) -> Option<String> {
+    let mut text = format!("driver={format}");
+    let plain = text.len();
+    for (name, value) in options.iter() {
+        if let (true, Value::Str(id)) = (name.ends_with("key-secret"), value) {
+            text.push_str(&format!(",{name}={}", id.replace(',', ",,")));
+        }
+    }
+    (text.len() > plain).then_some(text)
 }
 
 impl Target {
@@ -105,9 +117,13 @@ impl Target {
         block::create(session, spec).await.map_err(|e| {
             own_name(e).prefix(format!("{}: error while converting {format}: ", self.name))
         })?;
-        cli::open(session, &path, Some(format), false, flags)
-            .await
-            .map_err(own_name)
+        let secrets = secrets(format, options);
+        let layer = match &secrets {
+            Some(text) => Layer::Both(text, &path),
+            None => Layer::Name(&path, Some(format)),
+        };
+        let opened = session.open(layer, flags).await;
+        opened.map_err(|e| own_name(e.prefix(format!("Could not open '{path}': "))))
     }
 
     fn path(&self) -> String {
