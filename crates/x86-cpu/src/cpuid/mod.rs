@@ -1,6 +1,8 @@
 //! What a processor can do: feature bits, CPUID, CPU models.
 
 mod gate;
+pub mod models;
+mod names;
 mod query;
 
 use crate::names::cr;

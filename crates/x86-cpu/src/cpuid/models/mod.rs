@@ -1,0 +1,290 @@
+//! Named CPU models: what a processor that carries the name can do (Intel SDM volume 2, CPUID; AMD APM volume 3).
+
+mod amd;
+mod generic;
+mod intel;
+mod intel_server;
+
+use std::fmt;
+
+use super::names::NAMES;
+use super::{ABILITIES, Feature, Features, LEAVES, Leaf};
+
+/// A model.
+struct Model {
+    name: &'static str,
+    vendor: [u8; 12],
+    version: (u32, u32, u32),
+    level: u32,
+    extended_level: u32,
+    brand: &'static str,
+    words: [u32; LEAVES],
+    variants: &'static [Variant],
+}
+
+/// A version of a model: what it changes over the version before.
+struct Variant {
+    number: u32,
+    alias: &'static str,
+    changes: &'static [Change],
+}
+
+/// One change.
+enum Change {
+    Feature(&'static str, bool),
+    Brand(&'static str),
+    Model(u32),
+    Stepping(u32),
+    Level(u32),
+    ExtendedLevel(u32),
+}
+
+/// All models, by list.
+const LISTS: &[&[Model]] = &[
+    generic::MODELS,
+    intel::MODELS,
+    intel_server::MODELS,
+    amd::MODELS,
+];
+
+/// The words in the order in which missing bits are reported.
+const REPORTED: [(Leaf, &str); LEAVES] = [
+    (Leaf::L1Edx, "CPUID.01H:EDX"),
+    (Leaf::L1Ecx, "CPUID.01H:ECX"),
+    (Leaf::L7Ebx, "CPUID.07H:EBX"),
+    (Leaf::L7Ecx, "CPUID.07H:ECX"),
+    (Leaf::L7Edx, "CPUID.07H:EDX"),
+    (Leaf::L71Eax, "CPUID.07H:EAX"),
+    (Leaf::X1Edx, "CPUID.80000001H:EDX"),
+    (Leaf::X1Ecx, "CPUID.80000001H:ECX"),
+    (Leaf::X7Edx, "CPUID.80000007H:EDX"),
+    (Leaf::X8Ebx, "CPUID.80000008H:EBX"),
+    (Leaf::D1Eax, "CPUID.0DH:EAX"),
+    (Leaf::L6Eax, "CPUID.06H:EAX"),
+];
+
+/// Bits of leaf 1 EDX that AMD's processors repeat in leaf 0x80000001.
+const REPEATED: u32 = 0x0183_f3ff;
+
+/// Why there is no such processor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelError {
+    /// No model has the name.
+    Unknown(String),
+    /// The model is the host's own processor.
+    Host,
+    /// No feature has the name.
+    Feature(String),
+}
+
+impl fmt::Display for ModelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "unable to find CPU model '{name}'"),
+            Self::Host => f.write_str("CPU model 'host' requires KVM or HVF"),
+            Self::Feature(name) => write!(f, "Property 'cpu.{name}' not found"),
+        }
+    }
+}
+
+impl std::error::Error for ModelError {}
+
+/// A processor made from a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// What it can do.
+    pub features: Features,
+    /// What the model or the caller wanted and `exec` cannot do, as `CPUID.01H:ECX.dtes64 [bit 2]`.
+    pub missing: Vec<String>,
+}
+
+/// Whether two feature names are the same: `-` and `_` do not differ.
+fn same(a: &str, b: &str) -> bool {
+    let plain = |c: u8| if c == b'_' { b'-' } else { c };
+    a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| plain(a) == plain(b))
+}
+
+/// The bit with a name.
+pub fn feature(name: &str) -> Option<Feature> {
+    NAMES
+        .iter()
+        .find(|(known, _, _)| same(known, name))
+        .map(|(_, leaf, bit)| Feature(*leaf, *bit))
+}
+
+/// The names of all models and their versions, in no order.
+pub fn names() -> Vec<String> {
+    let mut out: Vec<String> = vec!["base".to_owned(), "max".to_owned()];
+    for model in LISTS.iter().copied().flatten() {
+        out.push(model.name.to_owned());
+        out.push(format!("{}-v1", model.name));
+        for variant in model.variants {
+            if variant.number > 1 {
+                out.push(format!("{}-v{}", model.name, variant.number));
+            }
+            if !variant.alias.is_empty() {
+                out.push(variant.alias.to_owned());
+            }
+        }
+    }
+    out
+}
+
+/// A model and the version that a name means.
+fn find(name: &str) -> Option<(&'static Model, u32)> {
+    for model in LISTS.iter().copied().flatten() {
+        if let Some(rest) = name.strip_prefix(model.name) {
+            if rest.is_empty() || rest == "-v1" {
+                return Some((model, 1));
+            }
+            let number = rest.strip_prefix("-v").and_then(|n| n.parse::<u32>().ok());
+            if let Some(number) = number.filter(|n| model.variants.iter().any(|v| v.number == *n)) {
+                return Some((model, number));
+            }
+        }
+        if let Some(variant) = model
+            .variants
+            .iter()
+            .find(|v| !v.alias.is_empty() && v.alias == name)
+        {
+            return Some((model, variant.number));
+        }
+    }
+    None
+}
+
+fn brand(text: &str) -> [u8; 48] {
+    let mut out = [0; 48];
+    for (into, byte) in out.iter_mut().zip(text.bytes().take(47)) {
+        *into = byte;
+    }
+    out
+}
+
+impl Model {
+    fn features(&self, version: u32) -> Features {
+        let mut out = Features {
+            vendor: self.vendor,
+            version: self.version,
+            level: self.level,
+            extended_level: self.extended_level,
+            brand: brand(self.brand),
+            words: self.words,
+        };
+        for variant in self
+            .variants
+            .iter()
+            .filter(|variant| variant.number <= version)
+        {
+            for change in variant.changes {
+                match *change {
+                    Change::Feature(name, on) => {
+                        if let Some(bit) = feature(name) {
+                            out.set(bit, on);
+                        }
+                    }
+                    Change::Brand(text) => out.brand = brand(text),
+                    Change::Model(model) => out.version.1 = model,
+                    Change::Stepping(stepping) => out.version.2 = stepping,
+                    Change::Level(level) => out.level = level,
+                    Change::ExtendedLevel(level) => out.extended_level = level,
+                }
+            }
+        }
+        // Every guest is told that it is one; virtual-8086 extensions are left out of named models.
+        out.set(Feature(Leaf::L1Ecx, 31), true);
+        out.set(Feature(Leaf::L1Edx, 1), false);
+        out
+    }
+}
+
+/// Makes the processor with a model's name, with features switched by name.
+///
+/// # Errors
+/// No such model or feature.
+pub fn make(name: &str, changes: &[(&str, bool)]) -> Result<Made, ModelError> {
+    let mut wanted = match name {
+        "max" => Features::default(),
+        "base" => Features {
+            words: [0; LEAVES],
+            ..Features::default()
+        },
+        "host" => return Err(ModelError::Host),
+        _ => {
+            let (model, version) =
+                find(name).ok_or_else(|| ModelError::Unknown(name.to_owned()))?;
+            model.features(version)
+        }
+    };
+    // GAP: no virtual machines within virtual machines; a model's SVM bit goes without a word, one that is asked for is reported.
+    wanted.set(Feature(Leaf::X1Ecx, 2), false);
+    for (name, on) in changes {
+        let bit = feature(name).ok_or_else(|| ModelError::Feature((*name).to_owned()))?;
+        wanted.set(bit, *on);
+    }
+    if wanted.vendor != *b"GenuineIntel" && wanted.extended_level != 0 {
+        let repeated = wanted.word(Leaf::L1Edx) & REPEATED;
+        let word = &mut wanted.words[Leaf::X1Edx as usize];
+        *word = *word & !REPEATED | repeated;
+    }
+    let mut missing = Vec::new();
+    for (leaf, text) in REPORTED {
+        let lacks = wanted.words[leaf as usize] & !ABILITIES[leaf as usize];
+        for bit in (0..32).filter(|bit| lacks >> bit & 1 != 0) {
+            let known = NAMES.iter().find(|(_, l, b)| *l == leaf && *b == bit);
+            let name = known.map_or(String::new(), |(name, _, _)| format!(".{name}"));
+            missing.push(format!("{text}{name} [bit {bit}]"));
+        }
+        wanted.words[leaf as usize] &= ABILITIES[leaf as usize];
+    }
+    Ok(Made {
+        features: wanted,
+        missing,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_makes_a_processor() {
+        for name in names() {
+            let made = make(&name, &[]).expect("known");
+            assert!(made.features.level > 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_and_missing_is_said() {
+        let made = make("qemu64", &[]).expect("known");
+        assert_eq!(made.missing, Vec::<String>::new());
+        assert_eq!(made.features.signature(), 0x6_0fb1);
+        let made = make("qemu64", &[("dtes64", true), ("svm", true)]).expect("known");
+        assert_eq!(
+            made.missing,
+            [
+                "CPUID.01H:ECX.dtes64 [bit 2]",
+                "CPUID.80000001H:ECX.svm [bit 2]"
+            ]
+        );
+        assert_eq!(
+            make("qemu64", &[("nonsense", true)]),
+            Err(ModelError::Feature("nonsense".to_owned()))
+        );
+        assert_eq!(make("host", &[]), Err(ModelError::Host));
+        assert_eq!(
+            make("Pentium9", &[]),
+            Err(ModelError::Unknown("Pentium9".to_owned()))
+        );
+    }
+
+    #[test]
+    fn versions_and_aliases_differ() {
+        let plain = make("Skylake-Client", &[]).expect("known");
+        let without = make("Skylake-Client-noTSX-IBRS", &[]).expect("known");
+        assert!(plain.missing.iter().any(|m| m.contains(".hle")));
+        assert!(!without.missing.iter().any(|m| m.contains(".hle")));
+        assert_eq!(make("Skylake-Client-v1", &[]), Ok(plain));
+    }
+}
