@@ -2,6 +2,7 @@
 //! smoke run on stable (`cargo xtask fuzz-smoke`). A target panics when something is wrong, and only then.
 #![forbid(unsafe_code)]
 
+mod cpu;
 pub mod image;
 mod luks;
 pub mod mutate;
@@ -53,6 +54,11 @@ pub const TARGETS: &[Target] = &[
         name: "options",
         run: text::options,
         seeds: text::option_seeds,
+    },
+    Target {
+        name: "instructions",
+        run: cpu::instructions,
+        seeds: cpu::instruction_seeds,
     },
     Target {
         name: "json",

@@ -35,8 +35,6 @@ enum Change {
     Brand(&'static str),
     Model(u32),
     Stepping(u32),
-    Level(u32),
-    ExtendedLevel(u32),
 }
 
 /// All models, by list.
@@ -186,8 +184,6 @@ impl Model {
                     Change::Brand(text) => out.brand = brand(text),
                     Change::Model(model) => out.version.1 = model,
                     Change::Stepping(stepping) => out.version.2 = stepping,
-                    Change::Level(level) => out.level = level,
-                    Change::ExtendedLevel(level) => out.extended_level = level,
                 }
             }
         }
