@@ -14,7 +14,7 @@ mod worker;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 
 use block_core::{Kind, Node, Root, ZeroFlags};
 use qapi::Error;
@@ -237,7 +237,7 @@ pub async fn convert(
         // Enough for some to be ready while others are read or written.
         trays: Trays::new(options.workers.max(1) * 2 + 2),
         pace: Pace::new(options.rate),
-        done: AtomicU64::new(0),
+        done: std::sync::Mutex::new(0),
         total,
         offload: AtomicBool::new(options.method == Method::Offload),
     });

@@ -20,83 +20,57 @@ pub(crate) struct Moving {
     old: (u64, u64),
 }
 
-/// How large a run has to be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
-    /// All of it in one piece.
-    Whole,
-    /// At least one cluster.
-    Part,
-}
-
 impl Qcow2 {
-    /// Allocates up to `count` clusters in one run: (first cluster, how many). Their refcounts are 1, in memory.
+    /// Allocates `count` clusters in one run: the first of them. Their refcounts are 1, in memory.
+    ///
+    /// Places are those of the reference: the first run behind the last allocation (or behind what was freed since,
+    /// if that is lower) that has room for all.
     ///
     /// `what` names the use in what is said when the refcounts would have it overlap metadata.
     pub(super) async fn allocate(
         &self,
         meta: &mut Meta,
         count: u64,
-        want: Want,
         what: &str,
-    ) -> io::Result<(u64, u64)> {
+    ) -> io::Result<u64> {
         self.file.event(Event::ClusterAlloc).await;
         let from = meta.refcounts.first_free;
-        self.allocate_from(meta, from, (count, want), what).await
+        let first = self.allocate_from(meta, from, count, what).await?;
+        meta.refcounts.first_free = first + count;
+        Ok(first)
     }
 
-    /// The same at `from` or behind it.
+    /// The same at `from` or behind it; the next allocation does not go on from there.
     pub(super) async fn allocate_from(
         &self,
         meta: &mut Meta,
-        from: u64,
-        (count, want): (u64, Want),
+        mut from: u64,
+        count: u64,
         what: &str,
-    ) -> io::Result<(u64, u64)> {
-        if want == Want::Whole && count > meta.refcounts.per_block() / 2 {
+    ) -> io::Result<u64> {
+        if count > meta.refcounts.per_block() {
             return self.allocate_long(meta, count, what).await;
         }
-        let mut at = from;
         loop {
-            let first = meta.refcounts.next_free(&self.file, at).await?;
-            if at == meta.refcounts.first_free {
-                meta.refcounts.first_free = first;
-            }
-            if first.saturating_add(count) > MAX_HOST >> self.layout.cluster_bits {
+            let first = meta.refcounts.room(&self.file, from, count).await?;
+            let end = first.saturating_add(count);
+            if end > MAX_HOST >> self.layout.cluster_bits {
                 return Err(errno(EFBIG));
             }
-            if !meta.refcounts.has_block(first) {
-                self.add_block(meta, first).await?;
-                at = first;
+            if let Some(lacking) = meta.refcounts.lacking(first, end) {
+                // The block goes behind the run, which is tried again: it may have been needed for the block's own.
+                self.add_block(meta, lacking, end).await?;
+                from = first;
                 continue;
             }
-            let run = self.covered_run(meta, first, count).await?;
-            if run < count && want == Want::Whole {
-                if run < meta.refcounts.free_run(&self.file, first, count).await? {
-                    // The rest is free too, but its blocks are not there yet.
-                    self.add_block(meta, first + run).await?;
-                    at = first;
-                } else {
-                    at = first + run + 1;
-                }
-                continue;
-            }
-            self.check_free(meta, first, run, what).await?;
-            meta.refcounts.add(&self.file, first, run).await?;
-            if first == meta.refcounts.first_free {
-                meta.refcounts.first_free = first + run;
-            }
-            return Ok((first, run));
+            self.check_free(meta, first, count, what).await?;
+            meta.refcounts.add(&self.file, first, count).await?;
+            return Ok(first);
         }
     }
 
     /// A run that may be longer than one refcount block counts: behind everything, with the blocks that it lacks in front of it.
-    async fn allocate_long(
-        &self,
-        meta: &mut Meta,
-        count: u64,
-        what: &str,
-    ) -> io::Result<(u64, u64)> {
+    async fn allocate_long(&self, meta: &mut Meta, count: u64, what: &str) -> io::Result<u64> {
         let per_block = meta.refcounts.per_block();
         let bits = self.layout.cluster_bits;
         let start = meta.refcounts.end(&self.file).await?;
@@ -132,7 +106,7 @@ impl Qcow2 {
         meta.refcounts
             .add(&self.file, start, at - start + count)
             .await?;
-        Ok((at, count))
+        Ok(at)
     }
 
     /// Refcounts that call metadata free are wrong.
@@ -155,28 +129,22 @@ impl Qcow2 {
         Err(errno(EIO))
     }
 
-    /// Free clusters from `first` on, as far as refcount blocks are there.
-    async fn covered_run(&self, meta: &mut Meta, first: u64, most: u64) -> io::Result<u64> {
-        let per_block = meta.refcounts.per_block();
-        let mut covered = per_block - first % per_block;
-        while covered < most && meta.refcounts.has_block(first + covered) {
-            covered += per_block;
+    /// Makes a refcount block for the clusters around `lacking`, in the first free cluster from `from` on. A table that
+    /// has to grow for it brings the block along.
+    async fn add_block(&self, meta: &mut Meta, mut lacking: u64, from: u64) -> io::Result<()> {
+        let mut at = meta.refcounts.room(&self.file, from, 1).await?;
+        while !meta.refcounts.same_block(lacking, at) && !meta.refcounts.has_block(at) {
+            // What counts the block comes first; the next try is for the block.
+            lacking = at;
+            at = meta.refcounts.room(&self.file, at + 1, 1).await?;
         }
-        meta.refcounts
-            .free_run(&self.file, first, most.min(covered))
-            .await
-    }
-
-    /// Makes a refcount block for the clusters around `cluster`, which are all free. It takes the first of them that
-    /// is asked for, and counts itself.
-    async fn add_block(&self, meta: &mut Meta, cluster: u64) -> io::Result<()> {
-        let per_block = meta.refcounts.per_block();
-        if !meta.refcounts.has_entry(cluster) {
-            return self.grow_table(meta, cluster / per_block).await;
+        if !meta.refcounts.has_entry(lacking) {
+            let block = lacking / meta.refcounts.per_block();
+            return self.grow_table(meta, block).await;
         }
-        let at = cluster.max(cluster / per_block * per_block);
         self.check_free(meta, at, 1, "refcount block").await?;
-        meta.refcounts.new_block(at, at << self.layout.cluster_bits);
+        meta.refcounts
+            .new_block(lacking, at << self.layout.cluster_bits);
         meta.occupied.add_block(at);
         meta.refcounts.add(&self.file, at, 1).await
     }
@@ -284,9 +252,7 @@ impl Qcow2 {
     pub(crate) async fn allocate_bytes(&self, bytes: u64) -> io::Result<u64> {
         let mut meta = self.meta.lock().await;
         let count = bytes.div_ceil(self.cluster_size());
-        let (first, _) = self
-            .allocate(&mut meta, count.max(1), Want::Whole, "metadata")
-            .await?;
+        let first = self.allocate(&mut meta, count.max(1), "metadata").await?;
         Ok(first << self.layout.cluster_bits)
     }
 

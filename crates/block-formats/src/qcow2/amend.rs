@@ -15,6 +15,8 @@ use super::header::{Header, autoclear, compatible, extension, incompatible};
 use super::open::backing_link;
 
 const EINVAL: i32 = 22;
+/// Refcounts of version 2 have 16 bits.
+const ORDER_OF_VERSION_2: u32 = 4;
 
 /// Options of amend.
 pub(super) const OPTIONS: &[OptionDesc] = &[
@@ -185,7 +187,7 @@ async fn change_width(
     let Some(order) = wanted.refcount_order.filter(|order| *order != now) else {
         return Ok(());
     };
-    if version < 3 {
+    if version < 3 && order != ORDER_OF_VERSION_2 {
         return Err(refusal(
             "Refcount widths other than 16 bits require compatibility level 1.1 or above (use compat=1.1 or greater)",
         ));

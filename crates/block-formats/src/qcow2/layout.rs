@@ -161,14 +161,26 @@ impl Layout {
         1 << (62 - (self.cluster_bits - 8))
     }
 
-    /// Whether reserved bits of an entry's first word are set.
+    /// Whether reserved bits of an entry's first word are set. The zero flag means nothing in extended entries.
     pub(crate) fn is_malformed(self, word: u64) -> bool {
         if word & COMPRESSED != 0 {
             return self.data_file;
         }
         let reserved =
-            word & L2_RESERVED != 0 || (word & ZERO != 0 && (self.extended || self.version < 3));
+            word & L2_RESERVED != 0 || (word & ZERO != 0 && !self.extended && self.version < 3);
         reserved || !(word & OFFSET_MASK).is_multiple_of(self.cluster_size())
+    }
+
+    /// Whether an entry's bitmap says of a subcluster what cannot be.
+    pub(crate) fn is_contradictory(self, word: u64, bitmap: Bitmap) -> bool {
+        if !self.extended {
+            return false;
+        }
+        match self.decode(word) {
+            Entry::Packed { .. } => false,
+            Entry::Unallocated => bitmap.any_allocated(),
+            _ => (bitmap.0 >> 32) & bitmap.0 & 0xffff_ffff != 0,
+        }
     }
 }
 

@@ -96,6 +96,8 @@ pub(crate) struct Meta {
     dirty_slices: BTreeMap<u64, Arc<Slice>>,
     /// Clusters (first, count) that lose a use once the mappings in memory are in the file.
     pending_free: Vec<(u64, u64)>,
+    /// Clusters among them that nothing else uses: room for new data.
+    waiting: u64,
     /// Next byte of a cluster that packed clusters share; 0 when there is none.
     packed_end: u64,
     /// The refcount table is on its way: nothing may point to what it counts before it is there.

@@ -278,6 +278,7 @@ pub(super) async fn build(
         refcounts,
         dirty_slices: BTreeMap::new(),
         pending_free: Vec::new(),
+        waiting: 0,
         packed_end: 0,
         moving: None,
         next_miss: 0,

@@ -32,7 +32,7 @@ pub(crate) struct Refcounts {
     dirty_table: BTreeMap<usize, ()>,
     pub(crate) table_offset: u64,
     blocks: HashMap<u64, Block>,
-    /// Nothing below this cluster is free.
+    /// Where the search for free clusters begins: behind the last allocation, or at what was freed since.
     pub(crate) first_free: u64,
 }
 
@@ -189,6 +189,36 @@ impl Refcounts {
             }
         }
         Ok(run)
+    }
+
+    /// The first run of `count` free clusters from `from` on; blocks that are not there count as free.
+    pub(crate) async fn room(&mut self, file: &Edge, from: u64, count: u64) -> io::Result<u64> {
+        let mut at = from;
+        loop {
+            let first = self.next_free(file, at).await?;
+            let run = self.free_run(file, first, count).await?;
+            if run == count {
+                return Ok(first);
+            }
+            at = first + run + 1;
+        }
+    }
+
+    /// The first cluster of a run whose block is not there.
+    pub(crate) fn lacking(&self, first: u64, end: u64) -> Option<u64> {
+        let mut at = first;
+        while at < end {
+            if !self.has_block(at) {
+                return Some(at);
+            }
+            at = (at / self.per_block() + 1) * self.per_block();
+        }
+        None
+    }
+
+    /// Whether one block counts both.
+    pub(crate) fn same_block(&self, one: u64, other: u64) -> bool {
+        one / self.per_block() == other / self.per_block()
     }
 
     /// The first free cluster from `cluster` on.

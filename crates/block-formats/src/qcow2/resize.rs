@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use block_core::{Event, Preallocation, ResizeRequest};
 use qapi::{Error, Result};
 
-use super::alloc::Want;
 use super::header::{self, MAX_L1_BYTES, l1_entries};
 use super::layout::{Bitmap, COPIED, Entry, OFFSET_MASK};
 use super::write_out::words;
@@ -250,7 +249,7 @@ impl Qcow2 {
         let bits = self.layout.cluster_bits;
         let count = (entries as u64 * 8).div_ceil(self.cluster_size());
         self.file.event(Event::L1GrowAllocTable).await;
-        let (first, _) = self.allocate(meta, count, Want::Whole, "L1 table").await?;
+        let first = self.allocate(meta, count, "L1 table").await?;
         let mut l1 = meta.l1.clone();
         l1.resize(entries, 0);
         self.write_refcounts(meta).await?;
@@ -336,16 +335,16 @@ impl Qcow2 {
         if run == 0 {
             return Ok(at + cluster);
         }
-        let (host, got) = if layout.data_file {
-            (at, run)
+        let host = if layout.data_file {
+            at
         } else {
-            let (first, got) = self
-                .allocate_from(meta, *behind, (run, Want::Part), "data cluster")
+            let first = self
+                .allocate_from(meta, *behind, run, "data cluster")
                 .await?;
-            *behind = first + got;
-            (first * cluster, got)
+            *behind = first + run;
+            first * cluster
         };
-        for n in 0..got {
+        for n in 0..run {
             let word = (host + n * cluster) | COPIED;
             slice.set(
                 layout,
@@ -355,6 +354,6 @@ impl Qcow2 {
             );
         }
         Self::changed(meta, slice);
-        Ok(at + got * cluster)
+        Ok(at + run * cluster)
     }
 }

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 
 use block_core::{Event, Place, Placement, Slot, WriteFlags};
 
-use super::alloc::Want;
 use super::layout::{Bitmap, COPIED, Entry, OFFSET_MASK, SUBCLUSTERS, Subcluster};
 use super::overlap::hex;
 use super::slices::Slice;
 use super::{Meta, Qcow2, errno};
 
 const EIO: i32 = 5;
+/// When this much space could be used again if only the mapping without it were in the file, the file does not grow.
+const ENOUGH_WAITING: u64 = 8 << 20;
 
 /// What a write finds at a cluster.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,8 +129,7 @@ impl Qcow2 {
         }
         self.reach(meta, offset).await?;
         let slice = self.writable_slice(meta, offset).await?;
-        let index = self.layout.entry_in_slice(offset);
-        if self.layout.is_malformed(slice.get(self.layout, index).0) {
+        if self.cannot_be(&slice, offset) {
             return Err(self.bad_entry(meta, &slice, offset).await);
         }
         if let Some(place) = self.in_place(&slice, offset, len) {
@@ -152,6 +152,12 @@ impl Qcow2 {
         }
     }
 
+    /// Whether the entry of a guest offset has no meaning.
+    fn cannot_be(&self, slice: &Slice, guest: u64) -> bool {
+        let (word, bitmap) = slice.get(self.layout, self.layout.entry_in_slice(guest));
+        self.layout.is_malformed(word) || self.layout.is_contradictory(word, bitmap)
+    }
+
     /// Allocates for as many clusters as want it, in one run.
     async fn place_new(
         &self,
@@ -169,20 +175,18 @@ impl Qcow2 {
                 self.target(slice, end, (end + cluster).min(limit)),
                 Target::New { .. }
             )
-            && !self
-                .layout
-                .is_malformed(slice.get(self.layout, self.layout.entry_in_slice(end)).0)
+            && !self.cannot_be(slice, end)
         {
             end = (end + cluster).min(limit);
         }
-        let (host, end) = if self.layout.data_file {
-            (start, end)
+        let host = if self.layout.data_file {
+            start
         } else {
+            if meta.waiting * cluster >= ENOUGH_WAITING {
+                self.write_out_locked(meta).await?;
+            }
             let count = (end - start).div_ceil(cluster);
-            let (first, got) = self
-                .allocate(meta, count, Want::Part, "data cluster")
-                .await?;
-            (first * cluster, end.min(start + got * cluster))
+            self.allocate(meta, count, "data cluster").await? * cluster
         };
         let mut place = self.placement(offset, end - offset, host + (offset - start));
         self.widen(slice, &mut place);
@@ -283,7 +287,7 @@ impl Qcow2 {
     pub(super) fn let_go(&self, meta: &mut Meta, old: u64, kept: Option<u64>) -> bool {
         let bits = self.layout.cluster_bits;
         match self.layout.decode(old) {
-            Entry::Data { host, .. } | Entry::Zero { host, .. }
+            Entry::Data { host, copied } | Entry::Zero { host, copied }
                 if host != 0 || self.layout.data_file =>
             {
                 if kept == Some(host) {
@@ -291,6 +295,7 @@ impl Qcow2 {
                 }
                 if !self.layout.data_file {
                     Self::free_later(meta, host >> bits, 1);
+                    meta.waiting += u64::from(copied);
                 }
                 false
             }
@@ -353,9 +358,7 @@ impl Qcow2 {
             meta.refcounts.add(&self.file, open >> bits, 1).await?;
             open
         } else {
-            let (first, _) = self
-                .allocate(meta, 1, Want::Whole, "compressed cluster")
-                .await?;
+            let first = self.allocate(meta, 1, "compressed cluster").await?;
             if shared && first << bits == open + room {
                 meta.refcounts.add(&self.file, open >> bits, 1).await?;
                 open
@@ -440,10 +443,10 @@ impl Qcow2 {
     fn is_suspicious(&self, meta: &Meta, slice: &Slice) -> bool {
         let entries = usize::try_from(self.layout.slice_entries()).unwrap_or(0);
         (0..entries).any(|index| {
-            let (word, _) = slice.get(self.layout, index);
+            let (word, bitmap) = slice.get(self.layout, index);
             let host = match self.layout.decode(word) {
                 Entry::Data { host, .. } | Entry::Zero { host, .. } => host,
-                _ => return self.layout.is_malformed(word),
+                _ => 0,
             };
             let overlaps = !self.layout.data_file
                 && host != 0
@@ -451,7 +454,8 @@ impl Qcow2 {
                     .occupied
                     .name(host >> self.layout.cluster_bits)
                     .is_some();
-            self.layout.is_malformed(word) || overlaps
+            let malformed = self.layout.is_malformed(word);
+            malformed || overlaps || self.layout.is_contradictory(word, bitmap)
         })
     }
 
@@ -493,7 +497,7 @@ impl Qcow2 {
             self.corrupt(meta, &what).await;
             return Err(errno(EIO));
         }
-        let (cluster, _) = self.allocate(meta, 1, Want::Whole, "L2 table").await?;
+        let cluster = self.allocate(meta, 1, "L2 table").await?;
         let host = cluster << bits;
         let bytes = match self.fill_table(host, old).await {
             Ok(bytes) => bytes,

@@ -111,6 +111,7 @@ impl Qcow2 {
     }
 
     async fn apply_frees(&self, meta: &mut Meta) -> io::Result<()> {
+        meta.waiting = 0;
         while let Some((first, count)) = meta.pending_free.pop() {
             if let Err(error) = self.free_now(meta, first, count).await {
                 // Refcounts that are too low already: leave the rest as it is, for check to find.

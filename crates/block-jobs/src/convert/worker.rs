@@ -1,8 +1,8 @@
 //! One worker of a conversion: reads a piece, finds what need not be stored, and writes what is due.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use block_core::{CIPHER_UNIT, Root, WriteFlags, ZeroFlags, is_zero};
 use qapi::Error;
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) desk: Desk<Ready>,
     pub(super) trays: Trays<Scratch>,
     pub(super) pace: Pace,
-    pub(super) done: AtomicU64,
+    pub(super) done: std::sync::Mutex<u64>,
     pub(super) total: u64,
     /// Copying by the kernel has not been refused yet.
     pub(super) offload: AtomicBool,
@@ -158,8 +158,10 @@ impl Shared {
         if !self.options.count_first {
             self.watch.progress(piece.to + piece.len, self.total);
         } else if counted {
-            let done = self.done.fetch_add(piece.len, Ordering::Relaxed) + piece.len;
-            self.watch.progress(done, self.total);
+            // Told inside the lock, so that no step comes after a later one.
+            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            *done += piece.len;
+            self.watch.progress(*done, self.total);
         }
     }
 
