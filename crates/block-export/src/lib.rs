@@ -9,6 +9,7 @@
 
 mod export;
 mod handshake;
+mod outbox;
 mod reply;
 mod requests;
 mod status;

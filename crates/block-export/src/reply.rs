@@ -7,9 +7,10 @@ use nbd_proto::{
 };
 
 use crate::handshake::Mode;
+use crate::outbox::Buffer;
 
 /// A failed request: what goes over the wire, and words for people.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) errno: u32,
     pub(crate) words: String,
@@ -40,16 +41,16 @@ pub(crate) struct Reply {
     pub(crate) cookie: u64,
     /// Offset of the request.
     pub(crate) offset: u64,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Buffer,
 }
 
 impl Reply {
-    pub(crate) fn new(mode: Mode, cookie: u64, offset: u64) -> Self {
+    pub(crate) fn new(mode: Mode, cookie: u64, offset: u64, bytes: Buffer) -> Self {
         Self {
             mode,
             cookie,
             offset,
-            bytes: Vec::new(),
+            bytes,
         }
     }
 
@@ -61,7 +62,9 @@ impl Reply {
             len,
         };
         let extended = self.mode == Mode::Extended;
-        encode_chunk_head(&head, extended, self.offset, &mut self.bytes);
+        let mut bytes = Vec::with_capacity(32);
+        encode_chunk_head(&head, extended, self.offset, &mut bytes);
+        self.bytes.put(&bytes);
     }
 
     fn simple(&mut self, error: u32) {
@@ -69,7 +72,7 @@ impl Reply {
             error,
             cookie: self.cookie,
         };
-        self.bytes.extend(reply.encode());
+        self.bytes.put(&reply.encode());
     }
 
     /// It went well, and there is nothing to tell.
@@ -89,7 +92,7 @@ impl Reply {
     /// It failed. Chunks that were put in before stay.
     pub(crate) fn failed(&mut self, failure: &Failure) {
         if self.mode == Mode::Simple {
-            self.bytes.clear();
+            self.bytes.truncate(0);
             self.simple(failure.errno);
             return;
         }
@@ -100,7 +103,7 @@ impl Reply {
         }
         .encode();
         self.head(chunk::ERROR, payload.len() as u64, true);
-        self.bytes.extend(payload);
+        self.bytes.put(&payload);
     }
 
     /// Room for bytes of a read that begin at `offset`: where to put them.
@@ -109,18 +112,16 @@ impl Reply {
             self.simple(0);
         } else {
             self.head(chunk::OFFSET_DATA, len as u64 + 8, done);
-            self.bytes.extend(offset.to_be_bytes());
+            self.bytes.put(&offset.to_be_bytes());
         }
-        let start = self.bytes.len();
-        self.bytes.resize(start + len, 0);
-        &mut self.bytes[start..]
+        self.bytes.room(len)
     }
 
     /// Bytes of a read that are zeroes.
     pub(crate) fn hole(&mut self, offset: u64, len: u32, done: bool) {
         self.head(chunk::OFFSET_HOLE, 12, done);
-        self.bytes.extend(offset.to_be_bytes());
-        self.bytes.extend(len.to_be_bytes());
+        self.bytes.put(&offset.to_be_bytes());
+        self.bytes.put(&len.to_be_bytes());
     }
 
     /// What a context says.
@@ -133,6 +134,6 @@ impl Reply {
         };
         let payload = encode_extents(context, extents, extended);
         self.head(kind, payload.len() as u64, done);
-        self.bytes.extend(payload);
+        self.bytes.put(&payload);
     }
 }

@@ -1,15 +1,17 @@
 //! The transmission phase: requests come in one after another, are worked on side by side, and are answered as they end.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 
 use block_core::{Root, WriteFlags, ZeroFlags};
 use nbd_proto::flags::command;
 use nbd_proto::{Command, MAX_REQUEST, Request, errno};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::io::{AsyncReadExt, BufReader, ReadHalf, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::handshake::{Agreed, Contexts, Mode};
+use crate::outbox::Outbox;
 use crate::reply::{Failure, Reply};
 use crate::status::{self, List};
 use crate::{Export, Stream};
@@ -22,6 +24,8 @@ const BUFFER: usize = 64 << 10;
 const STEP: usize = 1 << 20;
 /// Unit of reading ahead.
 const PREFETCH: usize = 256 << 10;
+/// Replies wait for others until they are so many bytes.
+const TOGETHER: usize = 256 << 10;
 /// Longest payload of a block status that is looked at.
 const MAX_IDS: u64 = 64 << 10;
 
@@ -31,7 +35,9 @@ struct Client<S> {
     size: u64,
     mode: Mode,
     contexts: Contexts,
-    writer: Mutex<WriteHalf<S>>,
+    outbox: Outbox<WriteHalf<S>>,
+    /// Memory of the last write's bytes.
+    spare: Mutex<Vec<u8>>,
 }
 
 /// One request, whole.
@@ -65,7 +71,8 @@ pub(crate) async fn run<S: Stream>(stream: S, agreed: Agreed, mut stop: watch::R
         export: agreed.export,
         mode: agreed.mode,
         contexts: agreed.contexts,
-        writer: Mutex::new(writer),
+        outbox: Outbox::new(writer),
+        spare: Mutex::default(),
     });
     let room = Arc::new(Semaphore::new(MOST as usize));
     loop {
@@ -82,28 +89,58 @@ pub(crate) async fn run<S: Stream>(stream: S, agreed: Agreed, mut stop: watch::R
                 break;
             }
         };
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+        let Some(permit) = client.permit(&room).await else {
             break;
         };
-        // A client that waits for each answer gets it without a change of threads.
-        let alone = reader.buffer().is_empty() && room.available_permits() + 1 == MOST as usize;
-        let work = Arc::clone(&client);
-        let work = async move {
-            let sent = work.answer(job).await;
-            drop(permit);
-            sent
-        };
-        if alone || last {
-            if work.await.is_err() || last {
-                break;
-            }
-        } else {
-            tokio::spawn(work);
+        begin(&client, job, permit);
+        // Replies to requests that came together leave together.
+        let more = has_whole(reader.buffer(), client.mode == Mode::Extended);
+        let leave = last || !more || client.outbox.len() >= TOGETHER;
+        if leave && client.outbox.flush().await.is_err() || last {
+            break;
         }
     }
     // Requests under way are finished, and answered if anybody still listens.
+    client.outbox.close().await;
     let _all = room.acquire_many(MOST).await;
-    let _ = client.writer.lock().await.shutdown().await;
+    client.outbox.close().await;
+}
+
+/// Does a request: what does not have to wait is done now, what does goes on beside what comes next.
+fn begin<S: Stream>(client: &Arc<Client<S>>, job: Job, room: OwnedSemaphorePermit) {
+    let mut work = Box::pin(Arc::clone(client).answer(job, room));
+    // The task polls it again, which enters the task's own waker.
+    let mut context = Context::from_waker(Waker::noop());
+    if work.as_mut().poll(&mut context).is_pending() {
+        let client = Arc::clone(client);
+        tokio::spawn(async move {
+            work.await;
+            // A client that does not take it is seen by whoever reads from it.
+            let _ = client.outbox.flush().await;
+        });
+    }
+}
+
+/// Whether a whole request is there already, so that receiving it does not wait.
+fn has_whole(bytes: &[u8], extended: bool) -> bool {
+    let head = if extended {
+        Request::EXTENDED_HEAD
+    } else {
+        Request::HEAD
+    };
+    let request = bytes.get(..head).map(|b| Request::decode(b, extended));
+    let Some(Ok(request)) = request else {
+        return false;
+    };
+    payload_of(&request, extended) <= (bytes.len() - head) as u64
+}
+
+/// Bytes that come with a request.
+fn payload_of(request: &Request, extended: bool) -> u64 {
+    match request.command {
+        Command::Write => request.len,
+        _ => request.payload_len(extended),
+    }
 }
 
 /// The next request with its payload.
@@ -130,17 +167,17 @@ async fn receive<S: Stream>(
         contexts: Contexts::default(),
         refused: None,
     };
-    let payload = match request.command {
-        Command::Write => request.len,
-        _ => request.payload_len(extended),
-    };
+    let payload = payload_of(&request, extended);
     if payload > u64::from(MAX_REQUEST) {
         let words = format!("len ({payload}) is larger than max len ({MAX_REQUEST})");
         job.refused = Some(Failure::new(errno::EINVAL, words));
         return Ok(Came::Last(job));
     }
     match request.command {
-        Command::Write => take(reader, payload, &mut job.payload).await?,
+        Command::Write => {
+            job.payload = client.spare();
+            take(reader, payload, &mut job.payload).await?;
+        }
         Command::BlockStatus if payload > 0 && payload <= MAX_IDS => {
             let mut ids = Vec::new();
             take(reader, payload, &mut ids).await?;
@@ -285,22 +322,39 @@ impl<S: Stream> Client<S> {
         Ok(())
     }
 
-    /// Does a request and sends its reply.
-    ///
-    /// # Errors
-    /// When the client does not take it.
-    async fn answer(&self, job: Job) -> io::Result<()> {
-        let mut reply = Reply::new(self.mode, job.request.cookie, job.request.offset);
-        let done = match job.refused {
-            Some(failure) => Err(failure),
+    /// Room for one more request. Replies that only wait to be sent make room.
+    async fn permit(&self, room: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        if room.available_permits() == 0 {
+            self.outbox.flush().await.ok()?;
+        }
+        Arc::clone(room).acquire_owned().await.ok()
+    }
+
+    /// Does a request. Its reply is sent with the next flush, which comes from here if the request had to wait.
+    async fn answer(self: Arc<Self>, job: Job, room: OwnedSemaphorePermit) {
+        let (cookie, offset) = (job.request.cookie, job.request.offset);
+        let mut reply = Reply::new(self.mode, cookie, offset, self.outbox.buffer());
+        let done = match &job.refused {
+            Some(failure) => Err(failure.clone()),
             None => self.work(&job, &mut reply).await,
         };
         if let Err(failure) = done {
             reply.failed(&failure);
         }
-        let mut writer = self.writer.lock().await;
-        writer.write_all(&reply.bytes).await?;
-        writer.flush().await
+        self.outbox.put(reply.bytes, room);
+        self.keep(job.payload);
+    }
+
+    /// Memory for the bytes of a write.
+    fn spare(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep(&self, mut payload: Vec<u8>) {
+        if (1..=STEP).contains(&payload.capacity()) {
+            payload.clear();
+            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = payload;
+        }
     }
 
     async fn work(&self, job: &Job, reply: &mut Reply) -> Result<(), Failure> {

@@ -18,6 +18,8 @@ use crate::watch::Watch;
 
 /// Longest piece in bytes, when clusters are not longer.
 const PIECE: u64 = 512 << 10;
+/// Zeroes of this length are marked, not written; shorter ones are written like what is around them.
+const LONG: u64 = 256 << 10;
 
 /// What to rebase.
 pub struct RebaseRequest {
@@ -214,6 +216,7 @@ impl Shared {
     /// Writes each run of units that differ.
     async fn write(&self, piece: &Piece, old: &[u8], new: &[u8]) -> io::Result<()> {
         let unit = usize::try_from(self.unit).unwrap_or(usize::MAX);
+        let old_len = self.old.as_ref().map_or(0, |old| old.len);
         let mut at = 0;
         while at < old.len() {
             let kind = |at: usize| {
@@ -229,12 +232,12 @@ impl Shared {
             let offset = piece.offset + at as u64;
             match first {
                 None => {}
-                Some(true) => {
+                Some(true) if (end - at) as u64 >= LONG || offset >= old_len => {
                     let flags = ZeroFlags::default();
                     let len = (end - at) as u64;
                     self.overlay.write_zeroes(offset, len, flags).await?;
                 }
-                Some(false) => self.store(offset, &old[at..end]).await?,
+                Some(_) => self.store(offset, &old[at..end]).await?,
             }
             at = end;
         }

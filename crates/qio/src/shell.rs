@@ -76,6 +76,12 @@ pub(crate) struct Disk {
     pub(crate) source: Source,
 }
 
+/// How a disk is to be opened anew.
+pub(crate) struct Reopen {
+    pub(crate) mode: Mode,
+    pub(crate) source: Source,
+}
+
 /// The state between commands.
 pub(crate) struct Shell {
     pub(crate) session: Session,
@@ -85,7 +91,7 @@ pub(crate) struct Shell {
     /// Words that name a file are option strings.
     pub(crate) image_opts: bool,
     /// How the open file is to be opened anew once the command that asks for it has let go of it.
-    pub(crate) reopen: Option<Mode>,
+    pub(crate) reopen: Option<Reopen>,
 }
 
 /// One command's words, read.
@@ -157,19 +163,22 @@ impl Shell {
         let result = (command.run)(self, call).await;
         drop(disk);
         match self.reopen.take() {
-            Some(mode) => self.open_again(mode).await,
+            Some(how) => self.open_again(how).await,
             None => result,
         }
     }
 
-    async fn open_again(&mut self, mode: Mode) -> Result<(), Failed> {
-        let Some(old) = self.disk.clone() else {
+    /// Opens the file anew. One that cannot be opened that way stays as it was.
+    async fn open_again(&mut self, how: Reopen) -> Result<(), Failed> {
+        let Some(old) = self.disk.as_ref().map(|d| (d.source.clone(), d.mode)) else {
             return Err(Failed);
         };
-        let source = old.source.clone();
-        drop(old);
         self.close().await?;
-        self.open(source, mode).await
+        let result = self.open(how.source, how.mode).await;
+        if result.is_err() {
+            self.open(old.0, old.1).await?;
+        }
+        result
     }
 
     /// Opens a disk.

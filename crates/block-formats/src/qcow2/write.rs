@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use block_core::{Event, Place, Placement, Slot, WriteFlags};
 
+use super::header::incompatible;
 use super::layout::{Bitmap, COPIED, Entry, OFFSET_MASK, SUBCLUSTERS, Subcluster};
 use super::overlap::hex;
 use super::slices::Slice;
@@ -498,6 +499,10 @@ impl Qcow2 {
             return Err(errno(EIO));
         }
         let cluster = self.allocate(meta, 1, "L2 table").await?;
+        if meta.header.incompatible & incompatible::DIRTY != 0 {
+            // Counts of data may be wrong in a dirty image; those of tables are not left so.
+            self.write_refcounts(meta).await?;
+        }
         let host = cluster << bits;
         let bytes = match self.fill_table(host, old).await {
             Ok(bytes) => bytes,

@@ -1,8 +1,8 @@
 //! One worker of a conversion: reads a piece, finds what need not be stored, and writes what is due.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use block_core::{CIPHER_UNIT, Root, WriteFlags, ZeroFlags, is_zero};
 use qapi::Error;

@@ -95,7 +95,7 @@ async fn run(matches: ArgMatches) -> Outcome {
         return Ok(0);
     }
     let [name] = names.as_slice() else {
-        return Err(Failure::Usage("Expecting one image file name".to_owned()));
+        return Err(Error::new("Expecting one image file name").into());
     };
     args.check_format("format")?;
     let flags = Flags {

@@ -7,7 +7,7 @@ use block::{CacheMode, Preallocation};
 use qapi::getopt::Opt;
 use qapi::{Error, json};
 
-use super::Command;
+use super::{Command, reopen};
 use crate::cli::apply_io;
 use crate::number::{self, Failed};
 use crate::report::bytes;
@@ -57,7 +57,7 @@ pub(super) const REOPEN: Command = Command {
     ..Command::plain(
         &["reopen"],
         "reopens an image with new options",
-        |shell, call| Box::pin(async move { reopen(shell, &call).await }),
+        |shell, call| Box::pin(async move { reopen::run(shell, &call).await }),
     )
 };
 
@@ -108,7 +108,7 @@ pub(super) const TRUNCATE: Command = Command {
     )
 };
 
-fn told(error: &Error) -> Failed {
+pub(super) fn told(error: &Error) -> Failed {
     qapi::report(error);
     Failed
 }
@@ -138,30 +138,6 @@ async fn open(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
         _ => return Err(call.usage()),
     };
     shell.open(source, mode).await
-}
-
-async fn reopen(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
-    if call.has("r") && call.has("w") {
-        return Err(told(&Error::new("Only one -r/-w option may be given")));
-    }
-    if !call.operands().is_empty() {
-        return Err(call.usage());
-    }
-    let mut mode = call.disk()?.mode;
-    mode.read_only = (mode.read_only || call.has("r")) && !call.has("w");
-    if let Some(text) = call.options.value("c") {
-        mode.any_cache = false;
-        mode.cache = CacheMode::parse(text)
-            .ok_or_else(|| told(&Error::new(format!("Invalid cache option: {text}"))))?;
-    }
-    if call.options.value("o").is_some() {
-        // GAP: changing a driver's options of an open file.
-        return Err(told(&Error::new(
-            "Changing driver options is not supported yet",
-        )));
-    }
-    shell.reopen = Some(mode);
-    Ok(())
 }
 
 async fn info(call: &Call<'_>) -> Result<(), Failed> {

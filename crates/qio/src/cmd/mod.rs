@@ -7,6 +7,7 @@ pub(crate) mod help;
 mod map;
 mod process;
 mod read;
+mod reopen;
 mod unsupported;
 mod write;
 

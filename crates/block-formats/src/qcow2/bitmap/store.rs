@@ -153,6 +153,15 @@ impl Qcow2 {
             }
             state.list.clone()
         };
+        // As in the reference, all are stored anew, so that they lie together; what cannot be read stays where it is.
+        let mut all = Vec::new();
+        for mut bitmap in list {
+            if bitmap.stored.is_some() && !bitmap.inconsistent {
+                bitmap.bits = self.load_bits(&bitmap).await.ok();
+            }
+            all.push(bitmap);
+        }
+        let list = all;
         self.store_list(&list).await.map_err(|e| {
             let node = self.file().node();
             Error::from_io(
@@ -229,9 +238,11 @@ impl Qcow2 {
         let mut entries = Vec::new();
         for bitmap in list {
             let stored = match (&bitmap.stored, &bitmap.bits) {
+                (_, Some(bits)) if !bitmap.inconsistent => {
+                    self.write_bitmap(bitmap, bits, claimed).await?
+                }
                 (Some(entry), _) => entry.clone(),
-                (None, Some(bits)) => self.write_bitmap(bitmap, bits, claimed).await?,
-                (None, None) => return Err(io::ErrorKind::InvalidData.into()),
+                (None, _) => return Err(io::ErrorKind::InvalidData.into()),
             };
             entries.push(Entry {
                 flags: bitmap.flags(),
