@@ -92,7 +92,7 @@ pub(crate) struct Agreed {
 
 /// Why a handshake ended without an export.
 #[derive(Debug)]
-pub(crate) struct End(String);
+pub(crate) struct End(pub(crate) String);
 
 impl End {
     pub(crate) fn late() -> Self {
@@ -122,7 +122,23 @@ impl From<nbd_proto::ProtoError> for End {
 enum Next {
     More,
     Chosen(Agreed),
+    Secure,
     Gone,
+}
+
+/// What the client can, from its answer to the greeting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// It takes errors as answers.
+    fixed: bool,
+    no_zeroes: bool,
+}
+
+/// How far the handshake came.
+pub(crate) enum Shaken {
+    Agreed(Agreed),
+    /// TLS comes next, and then [`resume`].
+    Secure(Client),
 }
 
 /// A refusal: kind of reply and words.
@@ -132,19 +148,21 @@ struct No(u32, String);
 struct Talk<'a, S> {
     stream: &'a mut S,
     server: &'a Server,
-    /// The client takes errors as answers.
-    fixed: bool,
-    no_zeroes: bool,
+    client: Client,
+    /// Nothing can be asked but TLS.
+    locked: bool,
+    /// Inside TLS.
+    secure: bool,
     mode: Mode,
     /// What was chosen last, and for which export.
     contexts: Option<(Arc<Export>, Contexts)>,
 }
 
-/// Runs the handshake.
+/// Runs the handshake, or the part of it before TLS.
 ///
 /// # Errors
 /// Why no export was chosen.
-pub(crate) async fn run<S: Stream>(stream: &mut S, server: &Server) -> Result<Agreed, End> {
+pub(crate) async fn run<S: Stream>(stream: &mut S, server: &Server) -> Result<Shaken, End> {
     let known = handshake::FIXED_NEWSTYLE | handshake::NO_ZEROES;
     stream.write_all(&Greeting::encode(known)).await?;
     stream.flush().await?;
@@ -152,24 +170,57 @@ pub(crate) async fn run<S: Stream>(stream: &mut S, server: &Server) -> Result<Ag
     if flags & !u32::from(known) != 0 {
         return Err(End(format!("Unknown client flags {flags:#x} received")));
     }
-    let mut talk = Talk {
-        stream,
-        server,
+    let client = Client {
         fixed: flags & u32::from(handshake::FIXED_NEWSTYLE) != 0,
         no_zeroes: flags & u32::from(handshake::NO_ZEROES) != 0,
-        mode: Mode::Simple,
-        contexts: None,
     };
-    loop {
-        match talk.option().await? {
-            Next::More => {}
-            Next::Chosen(agreed) => return Ok(agreed),
-            Next::Gone => return Err(End("the client said good-bye".to_owned())),
+    Talk::new(stream, server, client).options().await
+}
+
+/// Runs the handshake inside TLS. Nothing of what was said before counts, and no byte of it is left: this end reads
+/// exactly what it is told, so whatever came after the request for TLS is taken for TLS.
+///
+/// # Errors
+/// Why no export was chosen.
+pub(crate) async fn resume<S: Stream>(
+    stream: &mut S,
+    server: &Server,
+    client: Client,
+) -> Result<Agreed, End> {
+    let mut talk = Talk::new(stream, server, client);
+    (talk.locked, talk.secure) = (false, true);
+    match talk.options().await? {
+        Shaken::Agreed(agreed) => Ok(agreed),
+        Shaken::Secure(_) => Err(End("TLS inside TLS".to_owned())),
+    }
+}
+
+impl<'a, S> Talk<'a, S> {
+    fn new(stream: &'a mut S, server: &'a Server, client: Client) -> Self {
+        Self {
+            stream,
+            locked: server.tls.is_some(),
+            secure: false,
+            server,
+            client,
+            mode: Mode::Simple,
+            contexts: None,
         }
     }
 }
 
 impl<S: Stream> Talk<'_, S> {
+    async fn options(&mut self) -> Result<Shaken, End> {
+        loop {
+            match self.option().await? {
+                Next::More => {}
+                Next::Chosen(agreed) => return Ok(Shaken::Agreed(agreed)),
+                Next::Secure => return Ok(Shaken::Secure(self.client)),
+                Next::Gone => return Err(End("the client said good-bye".to_owned())),
+            }
+        }
+    }
+
     async fn option(&mut self) -> Result<Next, End> {
         let mut head = [0; OPTION_HEAD];
         self.stream.read_exact(&mut head).await?;
@@ -183,7 +234,16 @@ impl<S: Stream> Talk<'_, S> {
             return self.refuse(head.option, &no).await;
         }
         let payload = self.payload(head.len).await?;
-        if !self.fixed && head.option != option::EXPORT_NAME {
+        if self.locked && !matches!(head.option, option::ABORT | option::STARTTLS) {
+            let words = format!("Option {:#x} not permitted before TLS", head.option);
+            // This option cannot be refused but by hanging up.
+            if head.option == option::EXPORT_NAME {
+                return Err(End(words));
+            }
+            let no = No(option_reply::ERR_TLS_REQD, words);
+            return self.refuse(head.option, &no).await;
+        }
+        if !self.client.fixed && head.option != option::EXPORT_NAME {
             return Err(End(format!("Unsupported option {:#x}", head.option)));
         }
         match head.option {
@@ -210,7 +270,11 @@ impl<S: Stream> Talk<'_, S> {
                     }
                 }
                 self.answer(number, option_reply::ACK, &[]).await?;
-                Ok(Next::More)
+                Ok(if number == option::STARTTLS {
+                    Next::Secure
+                } else {
+                    Next::More
+                })
             }
         }
     }
@@ -232,8 +296,8 @@ impl<S: Stream> Talk<'_, S> {
             return invalid("option has unexpected length");
         }
         match (number, self.mode) {
-            // GAP: TLS is not there yet.
-            (option::STARTTLS, _) => Err(No(
+            (option::STARTTLS, _) if self.secure => invalid("TLS already enabled"),
+            (option::STARTTLS, _) if self.server.tls.is_none() => Err(No(
                 option_reply::ERR_POLICY,
                 "TLS not configured".to_owned(),
             )),
@@ -309,7 +373,7 @@ impl<S: Stream> Talk<'_, S> {
         let chosen = self.chosen(&export).count() > 0;
         let mut reply = export.size()?.to_be_bytes().to_vec();
         reply.extend(self.flags(&export, chosen).to_be_bytes());
-        if !self.no_zeroes {
+        if !self.client.no_zeroes {
             reply.extend([0; 124]);
         }
         self.stream.write_all(&reply).await?;

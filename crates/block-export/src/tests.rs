@@ -41,6 +41,7 @@ fn start(writable: bool) -> Peer {
     let (stop, stopped) = watch::channel(false);
     let server = Server {
         exports: vec![Arc::new(export)],
+        tls: None,
         handshake_limit: Some(Duration::from_secs(60)),
         stop: stopped,
     };

@@ -26,7 +26,7 @@ pub use create::{
 pub use info::{ImageInfo, info, snapshot_record};
 pub use measure::measure;
 pub use name::beside;
-pub use objects::FILTER_OBJECTS;
+pub use objects::OBJECT_TYPES;
 pub use open::{Flags, Layer, Session};
 pub use overlay::open_overlay;
 pub use registry::{

@@ -1,13 +1,12 @@
 //! Objects that the user makes beside disks (`--object`), by id.
 
+use block_protocols::OBJECTS as FILTER_OBJECTS;
 use object::{ObjectType, Objects};
 
 use crate::open::Session;
 
-pub use block_protocols::OBJECTS as FILTER_OBJECTS;
-
-/// Types that disks use.
-pub(crate) const TYPES: &[&[ObjectType]] = &[crypto::OBJECTS, FILTER_OBJECTS];
+/// Types of objects that disks, their servers and clients use.
+pub const OBJECT_TYPES: &[&[ObjectType]] = &[crypto::OBJECTS, FILTER_OBJECTS];
 
 impl Session {
     /// Makes an object from an option string or JSON, for nodes that are opened later.

@@ -18,7 +18,7 @@ use qapi::{Dict, Error, Value, opts};
 
 use crate::gate::ImageGate;
 use crate::name::{self, ImageName, Named};
-use crate::objects::TYPES;
+use crate::objects::OBJECT_TYPES;
 use crate::policy;
 use crate::registry::{
     PROBE_LEN, find_filter, find_format, find_protocol, looks_like_format, probe,
@@ -79,7 +79,7 @@ pub struct Session {
 impl Session {
     /// A session in which names inside images may reach what is beneath `allowed`.
     pub fn new(allowed: &[String]) -> Self {
-        Self::with_objects(allowed, Arc::new(Objects::of(TYPES)))
+        Self::with_objects(allowed, Arc::new(Objects::of(OBJECT_TYPES)))
     }
 
     /// The same with objects that exist already.

@@ -1,10 +1,12 @@
-//! Secrets and the encryption of disks: ciphers over sectors, passphrases turned into keys, LUKS 1 headers.
+//! Secrets and the encryption of disks: ciphers over sectors, passphrases turned into keys, LUKS 1 headers. TLS, and
+//! who may come in.
 //!
-//! Nothing here does I/O but for the file a secret is read from. Keys and passphrases are wiped when they are no
+//! Nothing here does I/O but for the files that secrets, credentials and rules are read from. Keys and passphrases are wiped when they are no
 //! longer used, and neither error texts nor `Debug` show them.
 #![forbid(unsafe_code)]
 
 mod afsplit;
+pub mod authz;
 mod base64;
 mod cipher;
 mod hash;
@@ -12,6 +14,7 @@ pub mod luks;
 mod pbkdf2;
 mod qcow;
 mod secret;
+pub mod tls;
 
 use object::ObjectType;
 
@@ -24,7 +27,16 @@ pub use zeroize::Zeroizing;
 
 /// Objects of this crate.
 // GAP: no `secret_keyring`: a key of the kernel's keyring is refused as an unknown type.
-pub const OBJECTS: &[ObjectType] = &[secret::SECRET];
+pub const OBJECTS: &[ObjectType] = &[
+    secret::SECRET,
+    tls::X509,
+    tls::PSK,
+    tls::ANON,
+    authz::SIMPLE,
+    authz::LIST,
+    authz::LIST_FILE,
+    authz::PAM,
+];
 
 /// Fills `buf` with random bytes.
 ///

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use crypto::tls::{self, Endpoint};
 use qapi::getopt::{self, Opt};
 use qapi::{Error, Result};
 
 use crate::kernel::{detach, devices};
 use crate::listen;
-use crate::objects::{self, Endpoint};
 use crate::options::{OPTIONS, OWN};
 use crate::settings::Settings;
 use crate::{generate, list, server};
@@ -190,7 +190,7 @@ fn check_activation(settings: &Settings, sockets: usize) -> Result<()> {
     }
 }
 
-fn check_tls(settings: &Settings) -> Result<()> {
+fn check_tls(settings: &mut Settings) -> Result<()> {
     let Some(id) = &settings.tls_creds else {
         for (given, name) in [
             (settings.tls_authz.is_some(), "--tls-authz"),
@@ -222,10 +222,9 @@ fn check_tls(settings: &Settings) -> Result<()> {
     } else {
         Endpoint::Server
     };
-    let found = objects::credentials(&settings.objects, id, end);
-    found
-        .map(drop)
-        .map_err(|e| e.prefix("Failed to get TLS creds: "))
+    let found = tls::credentials(settings.objects.find(id), id, end);
+    settings.tls = Some(found.map_err(|e| e.prefix("Failed to get TLS creds: "))?);
+    Ok(())
 }
 
 fn act(mut settings: Settings) -> Result<ExitCode> {
@@ -239,7 +238,7 @@ fn act(mut settings: Settings) -> Result<ExitCode> {
     }
     let sockets = listen::activation()?;
     check_activation(&settings, sockets)?;
-    check_tls(&settings)?;
+    check_tls(&mut settings)?;
     if settings.selinux_label.is_some() && settings.socket.is_none() && settings.device.is_none() {
         return Err(Error::new(
             "--selinux-label is not permitted without --socket",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use block_export::{Bitmap, Export, Outcome, Server};
+use block_export::{Bitmap, Export, Outcome, Server, Tls};
+use crypto::authz::Authorization;
 use qapi::{Error, Result};
 use tokio::sync::watch;
 
@@ -24,10 +25,7 @@ impl Exported {
     /// # Errors
     /// When a bitmap is not there, or credentials are not usable.
     pub(crate) async fn new(settings: &Settings, disk: &Disk) -> Result<Self> {
-        if settings.tls_creds.is_some() {
-            // GAP: no TLS yet; a server that was to be secret must not run without.
-            return Err(Error::new("--tls-creds is not supported yet"));
-        }
+        let tls = tls(settings)?;
         let writable = !settings.read_only;
         let mut bitmaps = Vec::new();
         for name in &settings.bitmaps {
@@ -48,6 +46,7 @@ impl Exported {
             server: Arc::new(Server {
                 exports: vec![Arc::new(export)],
                 handshake_limit: (limit > 0).then(|| Duration::from_secs(limit)),
+                tls,
                 stop: stopped,
             }),
             stop: Arc::new(stop),
@@ -66,4 +65,26 @@ impl Exported {
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
     }
+}
+
+/// What clients must prove, if anything.
+fn tls(settings: &Settings) -> Result<Option<Tls>> {
+    let Some(creds) = &settings.tls else {
+        return Ok(None);
+    };
+    let authz = match &settings.tls_authz {
+        None => None,
+        Some(id) => {
+            let object = settings.objects.find(id);
+            let object = object
+                .ok_or_else(|| Error::new(format!("No authorization object with id '{id}'")))?;
+            Some(object.downcast::<Authorization>().map_err(|_| {
+                Error::new(format!("Object with id '{id}' is not an authorization"))
+            })?)
+        }
+    };
+    Ok(Some(Tls {
+        creds: Arc::clone(creds),
+        authz,
+    }))
 }

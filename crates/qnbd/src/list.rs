@@ -13,11 +13,7 @@ use crate::settings::Settings;
 /// # Errors
 /// When it cannot be reached, refuses, or breaks the protocol.
 pub(crate) fn run(address: &Address, settings: &Settings) -> Result<()> {
-    if settings.tls_creds.is_some() {
-        // GAP: no TLS yet.
-        return Err(Error::new("--tls-creds is not supported with --list yet"));
-    }
-    let asked = reactor::run_light(ask(address));
+    let asked = reactor::run_light(ask(address, settings));
     let (mode, exports) = asked.map_err(|e| Error::from_io("Could not start", &e))??;
     if settings.json {
         let list = exports.iter().map(|e| Value::Dict(record(e, mode)));
@@ -28,8 +24,16 @@ pub(crate) fn run(address: &Address, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-async fn ask(address: &Address) -> Result<(Mode, Vec<ExportInfo>)> {
+async fn ask(address: &Address, settings: &Settings) -> Result<(Mode, Vec<ExportInfo>)> {
     let mut client = Client::start(address.connect().await?).await?;
+    if let Some(creds) = &settings.tls {
+        let host = match address {
+            Address::Inet { host, .. } => Some(host.as_str()),
+            Address::Unix(_) => None,
+        };
+        let name = settings.tls_hostname.as_deref().or(host);
+        client = client.secure(creds, name).await?;
+    }
     client.upgrade().await?;
     let exports = client.list().await?;
     Ok((client.mode, exports))

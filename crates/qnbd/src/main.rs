@@ -12,7 +12,6 @@ mod list;
 mod listen;
 mod notify;
 mod number;
-mod objects;
 mod options;
 mod server;
 mod settings;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use block::core::DetectZeroes;
-use block::{Aio, CacheMode};
+use block::{Aio, CacheMode, OBJECT_TYPES};
+use crypto::tls::TlsCreds;
 use object::Objects;
 use qapi::{Error, Result, opts};
 
 use crate::number;
-use crate::objects;
 
 /// Longest name and description that the protocol carries, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) bitmaps: Vec<String>,
     pub(crate) objects: Arc<Objects>,
     pub(crate) tls_creds: Option<String>,
+    /// The credentials themselves.
+    pub(crate) tls: Option<Arc<TlsCreds>>,
     pub(crate) tls_authz: Option<String>,
     pub(crate) tls_hostname: Option<String>,
     pub(crate) fork: bool,
@@ -94,8 +96,9 @@ impl Default for Settings {
             offset: 0,
             allocation_depth: false,
             bitmaps: Vec::new(),
-            objects: Arc::new(objects::none()),
+            objects: Arc::new(Objects::of(OBJECT_TYPES)),
             tls_creds: None,
+            tls: None,
             tls_authz: None,
             tls_hostname: None,
             fork: false,

@@ -8,6 +8,7 @@ use block_core::{
     BoxFuture, CacheMode, LeafStatus, Limits, Preallocation, Protocol, ProtocolOpen, WriteFlags,
     ZeroFlags,
 };
+use crypto::tls::{self, Endpoint, TlsCreds};
 use nbd_proto::flags::{ALLOCATION_DEPTH, allocation, command, export};
 use nbd_proto::{Command, Extent, MAX_REQUEST};
 use qapi::{Dict, Error, Value};
@@ -28,16 +29,22 @@ const EACCES: i32 = 13;
 /// Opens a server's export.
 pub(super) async fn open(request: ProtocolOpen<'_>) -> qapi::Result<Box<dyn Protocol>> {
     let settings = Settings::take(request.options)?;
-    if let Some(id) = &settings.tls_creds {
-        return match (request.object)(id) {
-            None => Err(Error::new(format!("No TLS credentials with id '{id}'"))),
-            Some(_) => Err(Error::new(format!(
-                "Object with id '{id}' is not TLS credentials"
-            ))),
-        };
-    }
+    let creds = match (&settings.tls_creds, &settings.tls_certificates) {
+        (Some(id), _) => Some(tls::credentials(
+            (request.object)(id),
+            id,
+            Endpoint::Client,
+        )?),
+        (None, Some(dir)) => Some(Arc::new(TlsCreds::of_client(dir)?)),
+        (None, None) if settings.secure => {
+            return Err(Error::new(
+                "TLS needs credentials: tls-certificates=DIR in the name, or the option tls-creds",
+            ));
+        }
+        (None, None) => None,
+    };
     let depth = settings.bitmap.as_deref() == Some(ALLOCATION_DEPTH);
-    let (link, chosen) = Link::open(settings, request.read_write).await?;
+    let (link, chosen) = Link::open(settings, creds, request.read_write).await?;
     let read_only = request.read_write && link.has(export::READ_ONLY);
     if read_only && !request.auto_read_only {
         return Err(Error::with_errno("Could not open image", EACCES));

@@ -1,12 +1,13 @@
 //! The client's side of the handshake: greeting, TLS, the best form of replies, then a list of exports or one of them.
 //!
 //! ```text
-//! start -> (starttls, secured) -> upgrade -> list | choose | go
+//! start -> (secure) -> upgrade -> list | choose | go
 //! ```
 //! Whatever was agreed before TLS is forgotten: it goes on as if the greeting had just been answered.
 
 use std::io;
 
+use crypto::tls::{self, TlsCreds};
 use nbd_proto::flags::{handshake, option, option_reply};
 use nbd_proto::{
     ExportInfo, GoRequest, Greeting, Info, MetaContext, MetaRequest, OPTION_REPLY_HEAD, OldExport,
@@ -14,6 +15,8 @@ use nbd_proto::{
 };
 use qapi::{Error, Result};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::wire::Wire;
 
 /// Exports that a server may list, and contexts that it may name for one.
 const MOST: usize = 10_000;
@@ -51,6 +54,23 @@ pub struct Client<S> {
     pub mode: Mode,
     /// 124 bytes follow the answer to `EXPORT_NAME`.
     zeroes: bool,
+}
+
+impl Client<Wire> {
+    /// Goes on inside TLS. What was agreed before is forgotten. `hostname`: what the server's certificate must be for.
+    ///
+    /// # Errors
+    /// When the server does not, or is not who it should be.
+    pub async fn secure(self, creds: &TlsCreds, hostname: Option<&str>) -> Result<Self> {
+        let zeroes = self.zeroes;
+        let plain = self.starttls().await?;
+        let secured = tls::connect(plain, creds, hostname).await?;
+        Ok(Self {
+            stream: Wire::Other(Box::new(secured)),
+            mode: Mode::Simple,
+            zeroes,
+        })
+    }
 }
 
 /// A reply to an option.
@@ -112,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     ///
     /// # Errors
     /// When it does not.
-    pub async fn starttls(mut self) -> Result<S> {
+    async fn starttls(mut self) -> Result<S> {
         if self.mode < Mode::Simple {
             return Err(Error::new("Server does not support STARTTLS"));
         }
@@ -127,20 +147,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             option_reply::ERR_UNSUP => Err(Error::new("Server don't support STARTTLS option")),
             _ => Err(refused(number, &reply)),
         }
-    }
-
-    /// Goes on inside TLS.
-    pub fn secured(stream: S, zeroes: bool) -> Self {
-        Self {
-            stream,
-            mode: Mode::Simple,
-            zeroes,
-        }
-    }
-
-    /// Whether `EXPORT_NAME` is answered with reserved bytes.
-    pub fn zeroes(&self) -> bool {
-        self.zeroes
     }
 
     /// Asks for the best form of replies.

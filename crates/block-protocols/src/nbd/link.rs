@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crypto::tls::TlsCreds;
 use nbd_proto::flags::export;
 use qapi::{Error, Result};
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use super::connection::{Broken, Connection};
 use super::handshake::{Chosen, Client, Mode};
 use super::options::Settings;
+use super::wire::Wire;
 
 /// The first pause between attempts; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -31,6 +33,7 @@ const EIO: i32 = 5;
 /// A server's export, connected or not.
 pub(super) struct Link {
     settings: Settings,
+    creds: Option<Arc<TlsCreds>>,
     read_write: bool,
     state: Mutex<State>,
     /// Held by whoever connects.
@@ -57,11 +60,15 @@ impl Link {
     ///
     /// # Errors
     /// In QEMU's words, after the time that the settings allow.
-    pub(super) async fn open(settings: Settings, read_write: bool) -> Result<(Arc<Self>, Chosen)> {
+    pub(super) async fn open(
+        settings: Settings,
+        creds: Option<Arc<TlsCreds>>,
+        read_write: bool,
+    ) -> Result<(Arc<Self>, Chosen)> {
         let until = Instant::now() + settings.open_timeout;
         let mut pause = PAUSE;
         let (connection, chosen) = loop {
-            match connect(&settings).await {
+            match connect(&settings, creds.as_deref()).await {
                 Ok(connected) => break connected,
                 Err(error) if Instant::now() + pause >= until => return Err(error),
                 Err(error) => tracing::debug!(%error, "no connection yet"),
@@ -71,6 +78,7 @@ impl Link {
         };
         let link = Arc::new(Self {
             settings,
+            creds,
             read_write,
             state: Mutex::new(State::Up(Arc::new(connection))),
             connecting: tokio::sync::Mutex::default(),
@@ -168,7 +176,7 @@ impl Link {
     }
 
     async fn attempt(&self) -> bool {
-        let (connection, chosen) = match connect(&self.settings).await {
+        let (connection, chosen) = match connect(&self.settings, self.creds.as_deref()).await {
             Ok(connected) => connected,
             Err(error) => {
                 tracing::debug!(%error, "no connection yet");
@@ -188,9 +196,9 @@ impl Link {
     }
 }
 
-async fn connect(settings: &Settings) -> Result<(Connection, Chosen)> {
+async fn connect(settings: &Settings, creds: Option<&TlsCreds>) -> Result<(Connection, Chosen)> {
     let wire = settings.address.connect().await?;
-    let shaken = tokio::time::timeout(PATIENCE, shake(wire, settings)).await;
+    let shaken = tokio::time::timeout(PATIENCE, shake(wire, settings, creds)).await;
     shaken.map_err(|_| {
         Error::new(format!(
             "server at '{}' does not finish the handshake",
@@ -199,8 +207,15 @@ async fn connect(settings: &Settings) -> Result<(Connection, Chosen)> {
     })?
 }
 
-async fn shake(wire: super::Wire, settings: &Settings) -> Result<(Connection, Chosen)> {
+async fn shake(
+    wire: Wire,
+    settings: &Settings,
+    creds: Option<&TlsCreds>,
+) -> Result<(Connection, Chosen)> {
     let mut client = Client::start(wire).await?;
+    if let Some(creds) = creds {
+        client = client.secure(creds, settings.tls_name()).await?;
+    }
     client.upgrade().await?;
     let chosen = client.choose(settings.export(), settings.context()).await?;
     if i64::try_from(chosen.info.size).is_err() {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! nbd://HOST[:PORT]/EXPORT            nbd+unix:///EXPORT?socket=PATH      (nbds, nbds+unix: inside TLS)
+//! nbds://HOST[:PORT]/EXPORT?tls-certificates=DIR
 //! nbd:HOST:PORT[:exportname=EXPORT]   nbd:unix:PATH[:exportname=EXPORT]
 //! server.type=inet,server.host=,server.port=   server.type=unix,server.path=   host=,port=   path=
 //! ```
@@ -24,6 +25,10 @@ pub(super) struct Settings {
     pub(super) export: Option<String>,
     /// The id of TLS credentials.
     pub(super) tls_creds: Option<String>,
+    /// A folder with certificates, from a name: credentials of our own.
+    pub(super) tls_certificates: Option<String>,
+    /// It was named by `nbds`.
+    pub(super) secure: bool,
     /// The name that the server's certificate is to be for, if it is another one than the address has.
     pub(super) tls_hostname: Option<String>,
     /// A context that block status shows instead of allocation.
@@ -56,6 +61,8 @@ impl Settings {
             export,
             bitmap,
             tls_creds: opts::take_str(options, "tls-creds")?,
+            tls_certificates: opts::take_str(options, "tls-certificates")?,
+            secure: opts::take_bool(options, "tls")?.unwrap_or(false),
             tls_hostname: opts::take_str(options, "tls-hostname")?,
             reconnect_delay: take_seconds(options, "reconnect-delay")?,
             open_timeout: take_seconds(options, "open-timeout")?,
@@ -65,6 +72,15 @@ impl Settings {
     /// The metadata context to ask for.
     pub(super) fn context(&self) -> &str {
         self.bitmap.as_deref().unwrap_or(BASE_ALLOCATION)
+    }
+
+    /// The name that a server's certificate must be for.
+    pub(super) fn tls_name(&self) -> Option<&str> {
+        match (&self.tls_hostname, &self.address) {
+            (Some(name), _) => Some(name),
+            (None, Address::Inet { host, .. }) => Some(host),
+            (None, Address::Unix(_)) => None,
+        }
     }
 
     pub(super) fn export(&self) -> &str {
@@ -158,6 +174,16 @@ pub(super) fn plain_name(options: &Dict) -> Option<String> {
         (Address::Inet { host, port }, Some(export)) => format!("nbd://{host}:{port}/{export}"),
         (Address::Inet { host, port }, None) => format!("nbd://{host}:{port}"),
     };
+    let name = match &settings.tls_certificates {
+        None => name,
+        Some(dir) => {
+            let mark = if name.contains('?') { '&' } else { '?' };
+            format!(
+                "{}{mark}tls-certificates={dir}",
+                name.replacen("nbd", "nbds", 1)
+            )
+        }
+    };
     // QEMU shows no longer ones.
     (name.len() < 1024).then_some(name)
 }
@@ -179,7 +205,18 @@ pub(super) fn parse_filename(name: &str, options: &mut Dict) -> Result<()> {
             None => return Ok(()),
         }
     };
-    let (address, export) = parsed;
+    let Parsed {
+        address,
+        export,
+        secure,
+        certificates,
+    } = parsed;
+    if secure {
+        options.insert("tls", true);
+    }
+    if let Some(dir) = certificates {
+        options.insert("tls-certificates", dir);
+    }
     let mut server = Dict::new();
     match address {
         Address::Unix(path) => {
@@ -199,7 +236,24 @@ pub(super) fn parse_filename(name: &str, options: &mut Dict) -> Result<()> {
     Ok(())
 }
 
-type Parsed = (Address, Option<String>);
+/// What a name says.
+struct Parsed {
+    address: Address,
+    export: Option<String>,
+    secure: bool,
+    certificates: Option<String>,
+}
+
+impl Parsed {
+    fn plain(address: Address, export: Option<String>) -> Self {
+        Self {
+            address,
+            export,
+            secure: false,
+            certificates: None,
+        }
+    }
+}
 
 /// `%41` is `A`. `None`: it is broken, or no text.
 fn unescape(text: &str) -> Option<String> {
@@ -222,6 +276,7 @@ fn unescape(text: &str) -> Option<String> {
 
 fn parse_uri(name: &str) -> Option<Parsed> {
     let (scheme, rest) = name.split_once("://")?;
+    let secure = scheme.starts_with("nbds");
     let unix = match scheme {
         "nbd" | "nbd+tcp" | "nbds" | "nbds+tcp" => false,
         "nbd+unix" | "nbds+unix" => true,
@@ -235,15 +290,28 @@ fn parse_uri(name: &str) -> Option<Parsed> {
     let (place, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let export = unescape(path.strip_prefix('/').unwrap_or(path))?;
     let export = Some(export).filter(|e| !e.is_empty());
-    if unix {
-        let socket = query?.strip_prefix("socket=")?;
-        if !place.is_empty() || socket.contains('&') {
-            return None;
+    let (mut socket, mut certificates) = (None, None);
+    for pair in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|p| !p.is_empty())
+    {
+        match pair.split_once('=')? {
+            ("socket", path) if unix && socket.is_none() => socket = Some(unescape(path)?),
+            ("tls-certificates", dir) if secure => certificates = Some(unescape(dir)?),
+            _ => return None,
         }
-        return Some((Address::Unix(unescape(socket)?), export));
     }
-    if query.is_some_and(|q| !q.is_empty()) {
-        return None;
+    let parsed = |address| {
+        Some(Parsed {
+            address,
+            export,
+            secure,
+            certificates,
+        })
+    };
+    if unix {
+        return parsed(Address::Unix(socket.filter(|_| place.is_empty())?));
     }
     let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
     let (host, port) = match place.strip_prefix('[') {
@@ -261,7 +329,7 @@ fn parse_uri(name: &str) -> Option<Parsed> {
     };
     let host = Some(unescape(host)?).filter(|h| !h.is_empty())?;
     let port = port.to_owned();
-    Some((Address::Inet { host, port }, export))
+    parsed(Address::Inet { host, port })
 }
 
 /// The form without slashes. `None`: it says nothing.
@@ -278,7 +346,7 @@ fn parse_old(name: &str) -> Result<Option<Parsed>> {
         return Ok(None);
     }
     if let Some(path) = place.strip_prefix("unix:") {
-        return Ok(Some((Address::Unix(path.to_owned()), export)));
+        return Ok(Some(Parsed::plain(Address::Unix(path.to_owned()), export)));
     }
     let wrong = |kind: &str| Error::new(format!("error parsing {kind}address '{place}'"));
     let (host, port) = match place.strip_prefix('[') {
@@ -289,7 +357,7 @@ fn parse_old(name: &str) -> Result<Option<Parsed>> {
         return Err(wrong(""));
     }
     let (host, port) = (host.to_owned(), port.to_owned());
-    Ok(Some((Address::Inet { host, port }, export)))
+    Ok(Some(Parsed::plain(Address::Inet { host, port }, export)))
 }
 
 #[cfg(test)]
@@ -316,6 +384,14 @@ mod tests {
             ("nbd:host:1:exportname=e", "nbd://host:1/e"),
             ("nbd:unix:/s:exportname=e", "nbd+unix:///e?socket=/s"),
             ("nbd:[::1]:5", "nbd://::1:5"),
+            (
+                "nbds+unix:///e?socket=/s&tls-certificates=/d",
+                "nbds+unix:///e?socket=/s&tls-certificates=/d",
+            ),
+            (
+                "nbds://h/?tls-certificates=/d",
+                "nbds://h:10809?tls-certificates=/d",
+            ),
         ] {
             assert_eq!(parsed(given).unwrap(), full, "{given}");
         }
@@ -328,6 +404,7 @@ mod tests {
             ("nbd://h/?socket=x", "No valid URL specified"),
             ("nbd+unix:///x", "No valid URL specified"),
             ("nbd+unix://h/x?socket=/s", "No valid URL specified"),
+            ("nbd://h/?tls-certificates=/d", "No valid URL specified"),
             ("nbd://h:99999", "No valid URL specified"),
             ("nbd:", "NBD server address missing"),
             ("nbd:h:1:exportname=", "NBD server address missing"),
