@@ -48,6 +48,26 @@ const NEEDS: &[Need] = &[
         package: "busybox-static",
         why: "the programs in that guest",
     },
+    Need {
+        program: "nbdkit",
+        package: "nbdkit",
+        why: "another NBD server",
+    },
+    Need {
+        program: "nbdcopy",
+        package: "libnbd-bin",
+        why: "other NBD clients",
+    },
+    Need {
+        program: "nbdsh",
+        package: "python3-libnbd",
+        why: "an NBD client that does what it is told",
+    },
+    Need {
+        program: "openssl",
+        package: "openssl",
+        why: "certificates for TLS",
+    },
 ];
 
 /// Says what is missing and installs it. A package that cannot be installed is not an error: the tests

@@ -6,6 +6,7 @@ mod cpu;
 pub mod image;
 mod luks;
 pub mod mutate;
+mod nbd;
 mod text;
 
 /// One target.
@@ -64,6 +65,16 @@ pub const TARGETS: &[Target] = &[
         name: "json",
         run: text::json,
         seeds: text::json_seeds,
+    },
+    Target {
+        name: "nbd-client",
+        run: nbd::client,
+        seeds: nbd::client_seeds,
+    },
+    Target {
+        name: "nbd-server",
+        run: nbd::server,
+        seeds: nbd::server_seeds,
     },
 ];
 

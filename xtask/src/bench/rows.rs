@@ -195,6 +195,27 @@ pub(super) const ROWS: &[Row] = &[
         ..PLAIN
     },
     Row {
+        name: "convert nbd -> raw",
+        needs: &["data.raw"],
+        before: "qemu-nbd --fork -r -f raw -k \"$PWD/OUT.sock\" data.raw",
+        args: "convert -f raw -O raw nbd+unix://?socket=OUT.sock OUT.raw",
+        verify: Verify::Image("raw"),
+        limit: Some(("nbdcopy", "nbdcopy -- [ nbdkit file data.raw ] limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert raw -> nbd",
+        needs: &["data.raw"],
+        before: "truncate -r data.raw OUT.raw; qemu-nbd --fork -f raw -k \"$PWD/OUT.sock\" OUT.raw",
+        args: "convert -n -f raw -O raw data.raw nbd+unix://?socket=OUT.sock",
+        verify: Verify::Image("raw"),
+        limit: Some((
+            "nbdcopy",
+            "truncate -r data.raw limit.out; nbdcopy data.raw -- [ nbdkit file limit.out ]",
+        )),
+        ..PLAIN
+    },
+    Row {
         name: "commit",
         must: 0.9,
         aim: 0.7,

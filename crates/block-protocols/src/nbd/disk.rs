@@ -172,7 +172,10 @@ impl Disk {
                     return Err(io::Error::from_raw_os_error(number));
                 }
                 Err(Failure::Broken(Broken::Lost(_))) if self.link.comes_back() => {}
-                Err(Failure::Broken(broken)) => return Err(failed(&broken)),
+                Err(Failure::Broken(broken)) => {
+                    self.link.notice();
+                    return Err(failed(&broken));
+                }
             }
         }
     }

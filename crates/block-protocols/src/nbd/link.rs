@@ -103,12 +103,24 @@ impl Link {
         !self.settings.reconnect_delay.is_zero()
     }
 
+    /// Looks at a connection that failed.
+    pub(super) fn notice(&self) {
+        self.next();
+    }
+
     fn next(&self) -> Next {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Up(connection) = &*state {
             match connection.broken() {
                 None => return Next::Use(Arc::clone(connection)),
-                Some(Broken::Lied(why)) => *state = State::Ended(why),
+                Some(Broken::Lied(why)) => {
+                    // Most requests can only say that they failed: the reason is said here, once.
+                    qapi::warn(&format!(
+                        "NBD server at '{}' is left: {why}",
+                        self.settings.address.shown()
+                    ));
+                    *state = State::Ended(why);
+                }
                 Some(Broken::Lost(why)) => {
                     tracing::debug!(%why, "connection lost");
                     *state = State::Down {

@@ -15,6 +15,8 @@ mod disk;
 pub mod handshake;
 mod link;
 mod options;
+#[cfg(feature = "contract-tests")]
+pub mod testing;
 mod wire;
 
 use block_core::{OptionDesc, OptionKind, ProtocolDriver};

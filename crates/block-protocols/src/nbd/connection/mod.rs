@@ -479,3 +479,6 @@ async fn send_all<W: AsyncWrite + Unpin + ?Sized>(
     writer.write_all(&payload[sent - head.len()..]).await?;
     writer.flush().await
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! NBD beside others: every client with every server, over sockets of both kinds and TLS, in each form of replies.
+#![forbid(unsafe_code)]
+
+mod certificates;
+mod clients;
+mod lost;
+mod old;
+mod servers;
+mod tls;
