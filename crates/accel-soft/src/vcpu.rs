@@ -7,7 +7,7 @@ use accel_core::CpuBus;
 use accel_core::{Exit, Kick, Registers, Vcpu};
 use x86_cpu::cpuid::Features;
 use x86_cpu::fault::{self, Fault};
-use x86_cpu::isa::{Op, op};
+use x86_cpu::isa::{Code, Op, op};
 use x86_cpu::state::{CpuState, cr, reg, seg};
 use x86_cpu::{Memory, Step, Trap, exec, flags};
 
@@ -110,8 +110,9 @@ impl SoftVcpu {
             if self.cpu.halted {
                 return Exit::Halt;
             }
-            let special =
-                self.cpu.flags.system & (flags::TF | flags::RF) | self.cpu.debug.control & 0xff;
+            let special = self.cpu.flags.system & (flags::TF | flags::RF)
+                | self.cpu.debug.control & 0xff
+                | self.cpu.debug_hits;
             let step = if special != 0 || self.cpu.shadow {
                 self.alone()
             } else {
@@ -133,6 +134,7 @@ impl SoftVcpu {
             Trap::Fault => {
                 self.cpu.shadow = false;
                 self.cpu.shadow_debug = false;
+                self.cpu.debug_hits = 0;
                 exec::exception(&mut self.cpu, &mut self.soft);
             }
             Trap::Alone => {
@@ -183,13 +185,16 @@ impl SoftVcpu {
     fn alone(&mut self) -> Step {
         let linear = self.linear_ip();
         let cpu = &mut self.cpu;
+        if cpu.debug_hits != 0 && !cpu.shadow_debug {
+            return Err(debug_trap(cpu));
+        }
         if !cpu.flags.has(flags::RF) {
             breakpoints(cpu, linear)?;
         }
         let stepping = cpu.flags.has(flags::TF);
         // A shadow lasts for one instruction, unless that one casts it again.
         cpu.shadow = false;
-        let quiet = std::mem::take(&mut cpu.shadow_debug);
+        cpu.shadow_debug = false;
         let physical = self.soft.code_address(cpu, linear)?;
         let block = block::decode(cpu, &mut self.soft, linear, physical)?;
         self.soft.running = [u64::MAX; 2];
@@ -201,7 +206,6 @@ impl SoftVcpu {
             return Err(cpu.gp());
         }
         cpu.gpr[reg::BLOCK] = cpu.rip;
-        cpu.debug_hits = 0;
         let resume = cpu.flags.has(flags::RF);
         if let Err(trap) = (op.run)(cpu, &mut self.soft, op) {
             interrupted(cpu, op);
@@ -213,18 +217,11 @@ impl SoftVcpu {
         if resume && !op.has(op::JUMPS) {
             cpu.flags.system &= !flags::RF;
         }
-        let hits = std::mem::take(&mut cpu.debug_hits);
-        let step = if stepping && cpu.flags.has(flags::TF) {
-            1 << 14
-        } else {
-            0
-        };
-        if hits | step != 0 && !quiet && !cpu.shadow_debug {
-            return Err(cpu.raise_fault(Fault {
-                vector: fault::DB,
-                dr6: hits | step,
-                ..Fault::default()
-            }));
+        if stepping && steps(op, cpu) {
+            cpu.debug_hits |= 1 << 14;
+        }
+        if cpu.debug_hits != 0 && !cpu.shadow_debug {
+            return Err(debug_trap(cpu));
         }
         Ok(())
     }
@@ -238,6 +235,25 @@ fn interrupted(cpu: &mut CpuState, op: &Op<Soft>) {
     if cpu.fault.non_canonical && cpu.fault.vector == fault::GP && stack {
         cpu.fault.vector = fault::SS;
     }
+}
+
+/// Whether an instruction that began with TF on traps when it has ended: not one that entered a handler, and SYSCALL only if TF stayed.
+fn steps(op: &Op<Soft>, cpu: &CpuState) -> bool {
+    match op.code {
+        Code::Int_imm8 | Code::Int3 | Code::Into | Code::Int1 => false,
+        Code::Syscall | Code::Sysretd | Code::Sysretq => cpu.flags.has(flags::TF),
+        _ => true,
+    }
+}
+
+/// The debug trap that is due.
+fn debug_trap(cpu: &mut CpuState) -> Trap {
+    let dr6 = std::mem::take(&mut cpu.debug_hits);
+    cpu.raise_fault(Fault {
+        vector: fault::DB,
+        dr6,
+        ..Fault::default()
+    })
 }
 
 /// Instruction breakpoints.

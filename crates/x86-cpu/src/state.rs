@@ -255,7 +255,7 @@ pub struct CpuState {
     pub nmi_blocked: bool,
     /// In system management mode.
     pub smm: bool,
-    /// DR6 bits of data breakpoints that the running instruction met.
+    /// DR6 bits of a debug trap that is due when the instruction (and a shadow over it) has ended.
     pub debug_hits: u64,
     /// Where MONITOR looks.
     pub monitor: u64,
@@ -448,6 +448,17 @@ impl CpuState {
             address,
             ..Fault::default()
         })
+    }
+
+    /// Whether an address is canonical for the widest paging that this processor has: what counts for registers that
+    /// outlive a change of mode.
+    pub fn canonical_at_all(&self, linear: u64) -> bool {
+        let wide = self
+            .features
+            .has(crate::cpuid::Feature(crate::cpuid::Leaf::L7Ecx, 16));
+        let bits = if wide { 7 } else { 16 };
+        let signed = linear.cast_signed();
+        signed << bits >> bits == signed
     }
 
     /// Whether a linear address is canonical.

@@ -131,7 +131,8 @@ fn note(cpu: &mut CpuState, fault: &Fault) {
     match fault.vector {
         fault::PF => cpu.cr2 = fault.address,
         fault::DB => {
-            cpu.debug.status |= fault.dr6;
+            // Which breakpoint it was is told anew each time; the other bits stay until software clears them.
+            cpu.debug.status = cpu.debug.status & !0xf | fault.dr6;
             // General detect is switched off for the handler.
             cpu.debug.control &= !(1 << 13);
         }

@@ -111,8 +111,8 @@ fn read<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32) -> Option<u64> {
         0x9e => cpu.msr.smbase,
         // MTRR capabilities: eight variable ranges, fixed ranges, write combining.
         0xfe => 0x508,
-        // Machine check: ten banks' worth of registers are kept, none of them reports.
-        0x179 => 0x0100_0000 | 10,
+        // Machine check: eight banks of registers are kept, none of them reports.
+        0x179 => 0x0100_0000 | 8,
         0x17b => cpu.msr.mcg[1],
         // Performance status and platform information: ratios that do not matter.
         0x198 => 1000 | 0x400 << 32,
@@ -130,8 +130,20 @@ fn read<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32) -> Option<u64> {
     })
 }
 
+/// A machine check bank's control takes all or nothing, its status only zero.
+fn refused_by_bank(number: u32, value: u64) -> bool {
+    match number {
+        0x400..=0x41f if number & 3 == 0 => value != 0 && value != u64::MAX,
+        0x400..=0x41f if number & 3 == 1 => value != 0,
+        _ => false,
+    }
+}
+
 /// Writes a register; `None` is #GP.
 fn write<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32, value: u64) -> Option<()> {
+    if refused_by_bank(number, value) {
+        return None;
+    }
     if let Some((into, writable)) = plain(cpu, number) {
         if value & !writable != 0 {
             return None;
@@ -139,7 +151,7 @@ fn write<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32, value: u64) -> O
         *into = value;
         return Some(());
     }
-    let good = cpu.canonical(value);
+    let good = cpu.canonical_at_all(value);
     if let Some(into) = canonical(cpu, number) {
         if !good {
             return None;

@@ -107,6 +107,10 @@ pub(crate) fn sysret<const WIDE: bool, M: Memory>(
         if (old ^ new) & flags::AC != 0 {
             m.mode_changed(cpu);
         }
+        // Unlike others that set TF, this one traps before the next instruction.
+        if cpu.flags.has(flags::TF) {
+            cpu.debug_hits |= 1 << 14;
+        }
     } else {
         cpu.flags.system |= flags::IF;
         enter(cpu, m, flat(selector | 3, 3, CODE32), stack, 3);

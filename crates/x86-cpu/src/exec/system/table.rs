@@ -46,7 +46,7 @@ pub(crate) fn load_table<W: Word, const BITS: u32, const IDT: bool, M: Memory>(
     };
     let base: W = load(cpu, m, &behind)?;
     let base = base.zx() & (u64::MAX >> (64 - BITS));
-    if !cpu.canonical(base) {
+    if !cpu.canonical_at_all(base) {
         return Err(cpu.gp());
     }
     let table = Table { base, limit };
@@ -138,6 +138,9 @@ pub(crate) fn ldt<M: Memory>(
     let mut segment = found.segment(selector);
     if cpu.long_mode() {
         segment.base |= descriptor::fetch_upper(cpu, m, selector, address, vector)?;
+        if !cpu.canonical_at_all(segment.base) {
+            return Err(cpu.raise(vector, code));
+        }
     }
     Ok(segment)
 }
@@ -161,7 +164,7 @@ fn ltr_run<M: Memory, const P: Place>(cpu: &mut CpuState, m: &mut M, op: &Op<M>)
     let mut segment = found.segment(selector);
     if cpu.long_mode() {
         segment.base |= descriptor::fetch_upper(cpu, m, selector, address, fault::GP)?;
-        if !cpu.canonical(segment.base) {
+        if !cpu.canonical_at_all(segment.base) {
             return Err(cpu.raise(fault::GP, code));
         }
     }
