@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod divisors;
+mod formats;
 mod header;
 mod images;
 mod luks;

@@ -15,17 +15,34 @@ pub fn put(image: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     image[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// CRC-32C, bit by bit.
+/// CRC-32C of each byte.
+const SUMS: [u32; 256] = {
+    let mut sums = [0; 256];
+    let mut byte = 0_u32;
+    while byte < 256 {
+        let mut crc = byte;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+            bit += 1;
+        }
+        sums[byte as usize] = crc;
+        byte += 1;
+    }
+    sums
+};
+
+/// CRC-32C.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
-        })
+        let [low, ..] = crc.to_le_bytes();
+        (crc >> 8) ^ SUMS[usize::from(low ^ byte)]
     };
     !bytes.iter().fold(u32::MAX, step)
 }
 
-fn seal(bytes: &mut [u8]) {
+/// Makes the sum of a VHDX structure right.
+pub fn seal(bytes: &mut [u8]) {
     bytes[4..8].fill(0);
     let sum = crc32c(bytes);
     bytes[4..8].copy_from_slice(&sum.to_le_bytes());
@@ -206,8 +223,8 @@ pub fn put_vhdx_sectors(image: &mut Vec<u8>, block: usize, sectors: &[usize], by
     put(image, BAT + 4096 * 8, &(bits as u64 | 6).to_le_bytes());
 }
 
-/// The complement of a sum of bytes, in VHD's structures.
-fn vhd_sum(bytes: &mut [u8], at: usize) {
+/// Makes a sum in a VHD's structure right: the complement of that of all bytes.
+pub fn vhd_sum(bytes: &mut [u8], at: usize) {
     bytes[at..at + 4].fill(0);
     let sum = bytes
         .iter()

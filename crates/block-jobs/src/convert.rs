@@ -274,7 +274,9 @@ impl Setup {
             .iter()
             .map(|s| cluster_size(&s.root))
             .max()
-            .unwrap_or(1);
+            .unwrap_or(1)
+            // Formats with larger ones do not pack them: more at once would only leave the caches.
+            .min(MAX_BUFFER);
         let wanted = BUFFER.max(packed).max(cluster.unwrap_or(1));
         let buffer = wanted.next_multiple_of(cluster.unwrap_or(1));
         let align = request_alignment(target);

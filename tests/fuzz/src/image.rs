@@ -21,7 +21,14 @@ const DATA: u8 = 0x5a;
 
 /// Creates files in memory and opens nothing else.
 #[derive(Default)]
-struct MemoryGate(Mutex<Option<MemoryFile>>);
+pub(crate) struct MemoryGate(Mutex<Option<MemoryFile>>);
+
+impl MemoryGate {
+    /// The file that was created last.
+    pub(crate) fn take(&self) -> Option<MemoryFile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl Gate for MemoryGate {
     fn open_child<'a>(
@@ -57,7 +64,7 @@ fn base() -> &'static [u8] {
     BASE.get_or_init(|| block(make_base()).expect("a new image can be made"))
 }
 
-fn block<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block<T>(future: impl Future<Output = T>) -> T {
     reactor::block_on(future).expect("threads can be had")
 }
 
@@ -73,8 +80,7 @@ async fn make_base() -> qapi::Result<Vec<u8>> {
         gate: &gate,
     })
     .await?;
-    let file = gate.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let file = file.expect("create made a file");
+    let file = gate.take().expect("create made a file");
     let root = open(&file, &gate).await?;
     let io = |e: std::io::Error| Error::from_io("base image", &e);
     let data = [DATA; 5 * 4096];

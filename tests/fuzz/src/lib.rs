@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cpu;
+pub mod formats;
 pub mod image;
 mod luks;
 pub mod mutate;
@@ -50,6 +51,71 @@ pub const TARGETS: &[Target] = &[
         name: "luks",
         run: luks::header,
         seeds: luks::seeds,
+    },
+    Target {
+        name: "vdi",
+        run: formats::vdi,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "vhdx",
+        run: formats::vhdx,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "vhdx-log",
+        run: formats::vhdx_log,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "vhdx-child",
+        run: formats::vhdx_child,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "vpc",
+        run: formats::vpc,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "vpc-child",
+        run: formats::vpc_child,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "vmdk",
+        run: formats::vmdk,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "parallels",
+        run: formats::parallels,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "qcow",
+        run: formats::qcow,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "qed",
+        run: formats::qed,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "cloop",
+        run: formats::cloop,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "bochs",
+        run: formats::bochs,
+        seeds: image::word_seeds,
+    },
+    Target {
+        name: "dmg",
+        run: formats::dmg,
+        seeds: image::word_seeds,
     },
     Target {
         name: "options",

@@ -121,6 +121,33 @@ const FIXTURES: &[Fixture] = &[
         make: Make::Shell("qemu-img create -q -f qcow2 empty.qcow2 2G"),
     },
     Fixture {
+        name: "data.vmdk",
+        from: &["data.raw"],
+        make: Make::Shell("qemu-img convert -O vmdk data.raw data.vmdk"),
+    },
+    Fixture {
+        name: "stream.vmdk",
+        from: &["text.raw"],
+        make: Make::Shell(
+            "qemu-img convert -O vmdk -o subformat=streamOptimized text.raw stream.vmdk",
+        ),
+    },
+    Fixture {
+        name: "data.vdi",
+        from: &["data.raw"],
+        make: Make::Shell("qemu-img convert -O vdi data.raw data.vdi"),
+    },
+    Fixture {
+        name: "data.vhdx",
+        from: &["data.raw"],
+        make: Make::Shell("qemu-img convert -O vhdx data.raw data.vhdx"),
+    },
+    Fixture {
+        name: "data.vpc",
+        from: &["data.raw"],
+        make: Make::Shell("qemu-img convert -O vpc -o force_size=on data.raw data.vpc"),
+    },
+    Fixture {
         name: "tiny-clusters.qcow2",
         from: &["small.raw"],
         make: Make::Shell(

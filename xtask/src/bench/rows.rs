@@ -133,6 +133,50 @@ pub(super) const ROWS: &[Row] = &[
         ..PLAIN
     },
     Row {
+        name: "convert vmdk -> qcow2",
+        must: 0.6,
+        aim: 0.5,
+        needs: &["data.vmdk"],
+        args: "convert -f vmdk -O qcow2 data.vmdk OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("cp", "cp --reflink=never data.vmdk limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert streamOptimized -> qcow2",
+        must: 0.5,
+        aim: 0.3,
+        needs: &["stream.vmdk", "zlib.qcow2"],
+        args: "convert -f vmdk -O qcow2 stream.vmdk OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("pigz -d", "pigz -dc zlib.gz > limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert vdi -> qcow2",
+        needs: &["data.vdi"],
+        args: "convert -f vdi -O qcow2 data.vdi OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("cp", "cp --reflink=never data.vdi limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert vhdx -> qcow2",
+        needs: &["data.vhdx"],
+        args: "convert -f vhdx -O qcow2 data.vhdx OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("cp", "cp --reflink=never data.vhdx limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert vpc -> qcow2",
+        needs: &["data.vpc"],
+        args: "convert -f vpc -O qcow2 data.vpc OUT.qcow2",
+        verify: Verify::Image("qcow2"),
+        limit: Some(("cp", "cp --reflink=never data.vpc limit.out")),
+        ..PLAIN
+    },
+    Row {
         name: "512 B clusters: convert",
         must: 0.08,
         aim: 0.03,

@@ -79,13 +79,13 @@ impl Walk<'_> {
 
     /// Looks at entries of a table; gives back those to be cleared.
     fn entries(&mut self, entries: &[(u64, u64)]) -> Vec<u64> {
-        let (mut last, mut wrong) = (0, Vec::new());
+        let (mut last, mut wrong) = (0_u64, Vec::new());
         for (index, offset) in entries.iter().copied() {
             if offset == 0 || offset == ZERO {
                 continue;
             }
             self.report.allocated_clusters += 1;
-            if last != 0 && last + self.qed.cluster != offset {
+            if last != 0 && last.checked_add(self.qed.cluster) != Some(offset) {
                 self.report.fragmented_clusters += 1;
             }
             last = offset;

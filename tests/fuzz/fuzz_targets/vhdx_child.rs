@@ -1,0 +1,4 @@
+//! The fuzzer's entry to target `vhdx-child`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::run("vhdx-child", data));
