@@ -7,6 +7,7 @@
 mod convert;
 mod cpuid;
 mod raw;
+mod speed;
 mod vcpu;
 
 use std::io;
@@ -51,6 +52,13 @@ impl KvmAccel {
             slots: Mutex::new(Vec::new()),
             read_only_memory: kvm.check_extension(Cap::ReadonlyMem),
         })
+    }
+}
+
+impl KvmAccel {
+    /// Whether this KVM has no hardware behind it: a short loop in a machine of its own takes far too long.
+    pub fn only_emulates(&self) -> bool {
+        speed::loop_time().is_ok_and(|time| time > speed::TOO_LONG)
     }
 }
 

@@ -7,4 +7,5 @@ pub mod blkdev;
 pub mod nbd;
 pub mod ofd;
 pub mod process;
+pub mod signals;
 pub mod uring;

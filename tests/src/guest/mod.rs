@@ -43,8 +43,16 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Guest {
     machine: PathBuf,
+    options: Vec<String>,
     kernel: kernel::Kernel,
     busybox: PathBuf,
+}
+
+/// The machine that guests run on unless a test says otherwise.
+const REFERENCE: &str = "-machine q35,accel=tcg -cpu max -m 1G";
+
+fn words(options: &str) -> Vec<String> {
+    options.split_whitespace().map(str::to_owned).collect()
 }
 
 impl Guest {
@@ -55,6 +63,20 @@ impl Guest {
     pub fn find() -> Result<Self, String> {
         Ok(Self {
             machine: find("qemu-system-x86_64", "qemu-system-x86")?,
+            options: words(REFERENCE),
+            busybox: find("busybox", "busybox-static")?,
+            kernel: kernel::fetch()?,
+        })
+    }
+
+    /// Finds what a guest needs that runs on a machine of ours, made with these options.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn of_ours(options: &str) -> Result<Self, String> {
+        Ok(Self {
+            machine: crate::tools::built("qsystem-x86_64"),
+            options: words(options),
             busybox: find("busybox", "busybox-static")?,
             kernel: kernel::fetch()?,
         })
@@ -87,7 +109,7 @@ impl Guest {
         let console = scratch.path("console");
         let mut command = Command::new(&self.machine);
         command
-            .args(["-machine", "q35,accel=tcg", "-cpu", "max", "-m", "1G"])
+            .args(&self.options)
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-append", "console=ttyS0 quiet panic=-1 tsc=reliable"])
             .arg("-serial")

@@ -8,6 +8,7 @@ mod stage;
 
 use crate::config::{BuildError, Built, Config};
 
+pub use pc::below_4g;
 pub(crate) use stage::Stage;
 
 /// A machine type.

@@ -117,7 +117,7 @@ pub(super) const Q35: Board = Board {
 };
 
 /// RAM below 4 GiB.
-pub(super) fn below_4g(ram: u64, south: South) -> u64 {
+pub fn below_4g(ram: u64, south: South) -> u64 {
     let (whole, split) = match south {
         South::Piix => (0xe000_0000, 0xc000_0000),
         South::Ich9 => (0xb000_0000, 0x8000_0000),

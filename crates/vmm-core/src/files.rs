@@ -1,0 +1,115 @@
+//! Firmware, kernels and initial RAM disks from files.
+
+use std::path::PathBuf;
+
+use firmware::kernel::{self, Kernel, Module, Request};
+use firmware::memory_map;
+use qapi::{Error, Result};
+
+use crate::plan::Plan;
+
+/// Where distributions keep firmware.
+const PLACES: &[&str] = &[
+    "/usr/share/qemu",
+    "/usr/share/seabios",
+    "/usr/local/share/qemu",
+    "/usr/share/qemu/firmware",
+];
+/// Largest kernel or disk that is read.
+const MOST: u64 = 4 << 30;
+/// Below the end of low RAM, kept for tables that firmware puts there.
+const TABLES: u64 = 0x2_8000;
+
+fn find(plan: &Plan, name: &str) -> Option<PathBuf> {
+    let direct = PathBuf::from(name);
+    if direct.is_file() {
+        return Some(direct);
+    }
+    let own = plan.firmware_dirs.iter().cloned();
+    own.chain(PLACES.iter().map(PathBuf::from))
+        .map(|place| place.join(name))
+        .find(|path| path.is_file())
+}
+
+/// The firmware, `-bios` or the board's own.
+pub(crate) fn firmware(plan: &Plan, default: Option<&str>) -> Result<Vec<u8>> {
+    let Some(name) = plan.bios.as_deref().or(default) else {
+        return Ok(Vec::new());
+    };
+    let path = find(plan, name).ok_or_else(|| {
+        let error = Error::new(format!("could not load PC BIOS '{name}'"));
+        if plan.bios.is_some() {
+            error
+        } else {
+            error.hint("Install Debian's package 'seabios', or name a directory with -L.")
+        }
+    })?;
+    std::fs::read(&path)
+        .map_err(|error| Error::from_io(format!("could not load PC BIOS '{name}'"), &error))
+}
+
+/// The VGA adapter's BIOS; without one the adapter works for those that need none.
+pub(crate) fn vga_bios(plan: &Plan) -> Vec<u8> {
+    let found = find(plan, "vgabios-stdvga.bin").and_then(|path| std::fs::read(path).ok());
+    found.unwrap_or_else(|| {
+        qapi::warn("no vgabios-stdvga.bin: install Debian's package 'seabios'");
+        Vec::new()
+    })
+}
+
+fn read(path: &str, what: &str) -> Result<Vec<u8>> {
+    let failed = |error: &std::io::Error| {
+        Error::from_io(format!("could not open {what} file '{path}'"), error)
+    };
+    let size = std::fs::metadata(path)
+        .map_err(|error| failed(&error))?
+        .len();
+    if size > MOST {
+        return Err(Error::new(format!("{what} file '{path}' is too large")));
+    }
+    std::fs::read(path).map_err(|error| failed(&error))
+}
+
+/// The kernel, if the plan names one; `below` is RAM below 4 GiB.
+pub(crate) fn kernel(plan: &Plan, below: u64) -> Result<Option<Kernel>> {
+    let Some(path) = &plan.kernel else {
+        return Ok(None);
+    };
+    let image = read(path, "kernel")?;
+    let modules = match &plan.initrd {
+        None => Vec::new(),
+        Some(text) => modules(text, &image)?,
+    };
+    let request = Request {
+        image: &image,
+        command_line: plan.append.as_deref().unwrap_or(""),
+        modules: &modules,
+        memory: &memory_map::ram(below, plan.ram - below),
+        low_end: below.saturating_sub(TABLES),
+    };
+    let loaded = kernel::load(&request)
+        .map_err(|error| Error::new(format!("could not load kernel '{path}': {error}")))?;
+    Ok(Some(loaded))
+}
+
+/// `-initrd`: one disk for Linux; for others a list of files with arguments, separated by commas.
+fn modules(text: &str, image: &[u8]) -> Result<Vec<Module>> {
+    let linux = image.get(0x202..0x206) == Some(b"HdrS");
+    let parts: Vec<&str> = if linux {
+        vec![text]
+    } else {
+        text.split(',').collect()
+    };
+    let one = |part: &str| {
+        let file = if linux {
+            part
+        } else {
+            part.split(' ').next().unwrap_or(part)
+        };
+        Ok(Module {
+            data: read(file, "initrd")?,
+            arguments: part.to_owned(),
+        })
+    };
+    parts.into_iter().map(one).collect()
+}

@@ -1,0 +1,4 @@
+//! The system emulator with real guests: firmware to its last word, Linux to a script, the power button.
+#![forbid(unsafe_code)]
+
+mod program;
