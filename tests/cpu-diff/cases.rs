@@ -71,6 +71,10 @@ pub(crate) fn random(rng: &mut Rng, codes: &[Code], bits: Bits, count: usize) ->
         let Some((bytes, undefined)) = build.instruction(code) else {
             continue;
         };
+        // Flags that are not defined must not become the next one's input.
+        if count > 1 && undefined != 0 {
+            continue;
+        }
         if used + bytes.len() > 96 {
             break;
         }

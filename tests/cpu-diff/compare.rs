@@ -42,7 +42,7 @@ pub(crate) fn differences(
     compare("vector", vector, ours.vector.0);
     if vector != BREAKPOINT {
         // Linux does not tell a program which of its own addresses are mapped.
-        let kernel = vector == PAGE_FAULT && host(record, out::CR2) >> 47 != 0;
+        let kernel = vector == PAGE_FAULT && host(record, out::CR2) >= 0x7fff_ffff_f000;
         let mask = if kernel { !1 } else { !0 };
         compare(
             "error code",

@@ -7,6 +7,8 @@ use crate::record::Bits;
 /// A group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
+    /// What every processor in 64-bit mode has, without system instructions.
+    Integer,
     /// BMI1, BMI2, ADX, MOVBE, LZCNT, POPCNT.
     Bits,
     /// The x87 but for its transcendental functions.
@@ -27,6 +29,20 @@ pub(crate) enum Group {
     Save,
 }
 
+const INTEGER: &[CpuidFeature] = &[
+    CpuidFeature::INTEL8086,
+    CpuidFeature::INTEL8086_ONLY,
+    CpuidFeature::INTEL186,
+    CpuidFeature::INTEL286,
+    CpuidFeature::INTEL386,
+    CpuidFeature::INTEL486,
+    CpuidFeature::CX8,
+    CpuidFeature::CMOV,
+    CpuidFeature::X64,
+    CpuidFeature::CMPXCHG16B,
+    CpuidFeature::MULTIBYTENOP,
+    CpuidFeature::PAUSE,
+];
 const BITS: &[CpuidFeature] = &[
     CpuidFeature::BMI1,
     CpuidFeature::BMI2,
@@ -158,6 +174,14 @@ const ALONE: &[Mnemonic] = &[
     Mnemonic::Maskmovdqu,
     Mnemonic::Maskmovq,
     Mnemonic::Ldmxcsr,
+    // When both operands fault, either may be named.
+    Mnemonic::Cmpsb,
+    Mnemonic::Cmpsw,
+    Mnemonic::Cmpsd,
+    Mnemonic::Cmpsq,
+    // Their frame pointer is whatever a sequence left.
+    Mnemonic::Enter,
+    Mnemonic::Leave,
     // Their condition codes are undefined after an exception.
     Mnemonic::Fprem,
     Mnemonic::Fprem1,
@@ -193,6 +217,7 @@ impl Group {
         let mmx = format!("{code:?}").contains("_mm");
         let mmx = mmx && legacy || code == Code::Emms;
         match self {
+            Self::Integer => legacy && only(code, INTEGER),
             Self::Bits => only(code, BITS),
             Self::X87 => x87 && !trans,
             Self::Transcendental => x87 && trans,

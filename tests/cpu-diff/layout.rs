@@ -33,8 +33,8 @@ pub(crate) const OUT: usize = 2176;
 /// Words of it that are used.
 pub(crate) const OUT_WORDS: usize = 23;
 
-/// Linear address of the shared file.
-pub(crate) const RECORDS_AT: u64 = 0x1000_0000;
+/// Linear address of the shared file, where neither round numbers nor BT's bit offsets reach.
+pub(crate) const RECORDS_AT: u64 = 0x6a5d_0000;
 /// Linear address of the data page.
 pub(crate) const DATA_AT: u64 = 0x2000_0000;
 /// Linear address of the window.

@@ -160,6 +160,8 @@ macro_rules! tests {
 }
 
 tests! {
+    integer: Integer, B64, 1, 400_000;
+    integer_32: Integer, B32, 1, 300_000;
     bits: Bits, B64, 1, 100_000;
     x87: X87, B64, 1, 200_000;
     x87_32: X87, B32, 1, 60_000;
@@ -173,6 +175,7 @@ tests! {
     crypto: Crypto, B64, 1, 40_000;
     save: Save, B64, 1, 40_000;
     save_32: Save, B32, 1, 20_000;
+    sequences_integer: Integer, B64, 6, 60_000;
     sequences: Sse, B64, 6, 60_000;
     sequences_x87: X87, B64, 6, 60_000;
 }

@@ -17,7 +17,7 @@ use crate::layout::{
 };
 
 /// Where the program is loaded.
-const TEXT_AT: u64 = 0x40_0000;
+const TEXT_AT: u64 = 0x51b7_0000;
 /// Size of the ELF and program header.
 const HEADERS: u64 = 120;
 /// The program's variables, behind its text.

@@ -205,10 +205,11 @@ fn double<W: Word, M: Memory, const LEFT: bool, const P: Place>(
             return a;
         }
         let (a128, b128) = (u128::from(a), u128::from(b));
-        // Counts beyond 16 of a 16-bit operand are undefined; processors take the bits from the first operand again.
+        // Counts beyond 16 of a 16-bit operand are undefined; AMD's processors take the bits from the second
+        // operand again and clear CF.
         let (result, carry) = if LEFT {
             let wide = if W::BITS == 16 {
-                a128 << 32 | b128 << 16 | a128
+                a128 << 32 | b128 << 16 | b128
             } else {
                 a128 << W::BITS | b128
             };
@@ -222,7 +223,7 @@ fn double<W: Word, M: Memory, const LEFT: bool, const P: Place>(
             }
         } else {
             let wide = if W::BITS == 16 {
-                a128 << 32 | b128 << 16 | a128
+                b128 << 32 | b128 << 16 | a128
             } else {
                 b128 << W::BITS | a128
             };
@@ -230,6 +231,7 @@ fn double<W: Word, M: Memory, const LEFT: bool, const P: Place>(
         };
         let result = crate::word::low64(result) & W::MASK;
         flags.set_result::<W>(result);
+        let carry = carry && count <= W::BITS;
         flags.set_cf_of(carry, top::<W>(result) ^ top::<W>(a));
         result
     })

@@ -218,8 +218,9 @@ pub(crate) fn cmps<W: Word, M: Memory>(cpu: &mut CpuState, m: &mut M, op: &Op<M>
     repeat_while(cpu, m, op, |cpu, m| {
         let from = source::<W, M>(cpu, op, Access::Read)?;
         let to = target::<W, M>(cpu, op, Access::Read)?;
-        let a = m.read::<W>(cpu, from)?.zx();
+        // When both fault, it is the second operand's fault that shows.
         let b = m.read::<W>(cpu, to)?.zx();
+        let a = m.read::<W>(cpu, from)?.zx();
         Sub::run::<W>(&mut cpu.flags, a, b);
         advance::<W, M>(cpu, op, SOURCE);
         advance::<W, M>(cpu, op, TARGET);
