@@ -8,7 +8,6 @@
 
 use super::access::{self, Access};
 use super::x87::area;
-use super::x87::unit::present;
 use crate::exec::vector::moves::MXCSR_MASK;
 use crate::fault::{self, Step};
 use crate::isa::Op;
@@ -37,10 +36,23 @@ fn fast(cpu: &CpuState) -> bool {
 
 fn aligned<M>(cpu: &mut CpuState, op: &Op<M>, to: u64, bytes: usize, access: Access) -> Step<u64> {
     let linear = access::linear(cpu, op, bytes, access)?;
-    if linear & (to - 1) != 0 {
+    // FXSAVE finds an address that is not canonical first, XSAVE one that is not aligned.
+    let later = to == 16 && !cpu.canonical(linear);
+    if linear & (to - 1) != 0 && !later {
         return Err(cpu.gp());
     }
     Ok(linear)
+}
+
+/// The exceptions of FXSAVE and FXRSTOR.
+fn usable(cpu: &mut CpuState) -> Step {
+    if cpu.cr0 & cr::EM != 0 {
+        return Err(cpu.ud());
+    }
+    if cpu.cr0 & cr::TS != 0 {
+        return Err(cpu.raise(fault::NM, 0));
+    }
+    Ok(())
 }
 
 /// FXSAVE, and FXSAVE64 with 64-bit pointers.
@@ -49,7 +61,7 @@ pub(crate) fn fxsave<M: Memory, const WIDE: bool>(
     memory: &mut M,
     op: &Op<M>,
 ) -> Step {
-    present(cpu)?;
+    usable(cpu)?;
     let linear = aligned(cpu, op, 16, 512, Access::Write)?;
     memory.check_write(cpu, linear, 512)?;
     let mut image = area::read(cpu, memory, linear, area::LEGACY)?;
@@ -69,7 +81,7 @@ pub(crate) fn fxrstor<M: Memory, const WIDE: bool>(
     memory: &mut M,
     op: &Op<M>,
 ) -> Step {
-    present(cpu)?;
+    usable(cpu)?;
     let linear = aligned(cpu, op, 16, 512, Access::Read)?;
     let image = area::read(cpu, memory, linear, 512)?;
     let mxcsr = checked_mxcsr(cpu, &image)?;

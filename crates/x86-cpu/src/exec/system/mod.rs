@@ -12,7 +12,6 @@ pub(crate) mod segment;
 pub(crate) mod syscall;
 pub(crate) mod table;
 pub(crate) mod task;
-pub(crate) mod xsave;
 
 use crate::fault::Step;
 use crate::memory::Memory;

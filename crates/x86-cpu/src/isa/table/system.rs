@@ -1,9 +1,7 @@
 //! Instructions of the system.
 
 use crate::exec::nothing;
-use crate::exec::system::{
-    control, event, far, identify, io, iret, msr, segment, syscall, table, xsave,
-};
+use crate::exec::system::{control, event, far, identify, io, iret, msr, segment, syscall, table};
 use crate::isa::Form;
 
 rows! {
@@ -143,22 +141,6 @@ rows! {
     Stac => Form::any(syscall::access_control::<true, M>).ends(),
     Rdpkru => Form::any(syscall::pkru::<false, M>),
     Wrpkru => Form::any(syscall::pkru::<true, M>).ends(),
-    Fxsave_m512byte => Form::any(xsave::fxsave::<false, M>).ends(),
-    Fxsave64_m512byte => Form::any(xsave::fxsave::<true, M>).ends(),
-    Fxrstor_m512byte => Form::any(xsave::fxrstor::<false, M>).ends(),
-    Fxrstor64_m512byte => Form::any(xsave::fxrstor::<true, M>).ends(),
-    Xsave_mem => Form::any(xsave::xsave::<false, M>).ends(),
-    Xsave64_mem => Form::any(xsave::xsave::<true, M>).ends(),
-    Xsaveopt_mem => Form::any(xsave::xsave::<false, M>).ends(),
-    Xsaveopt64_mem => Form::any(xsave::xsave::<true, M>).ends(),
-    Xsavec_mem => Form::any(xsave::xsavec::<false, M>).ends(),
-    Xsavec64_mem => Form::any(xsave::xsavec::<true, M>).ends(),
-    Xsaves_mem => Form::any(xsave::xsaves::<false, M>).ends(),
-    Xsaves64_mem => Form::any(xsave::xsaves::<true, M>).ends(),
-    Xrstor_mem => Form::any(xsave::xrstor::<false, M>).ends(),
-    Xrstor64_mem => Form::any(xsave::xrstor::<true, M>).ends(),
-    Xrstors_mem => Form::any(xsave::xrstors::<false, M>).ends(),
-    Xrstors64_mem => Form::any(xsave::xrstors::<true, M>).ends(),
     Prefetchnta_m8 | Prefetcht0_m8 | Prefetcht1_m8 | Prefetcht2_m8 | Prefetch_m8 | Prefetchw_m8 | Prefetchwt1_m8 | Prefetchreserved3_m8 | Prefetchreserved4_m8 | Prefetchreserved5_m8 | Prefetchreserved6_m8 | Prefetchreserved7_m8 => Form::any(nothing::<M>),
     Endbr64 | Endbr32 | Rdsspd_r32 | Rdsspq_r64 | Reservednop_rm16_r16_0F18 | Reservednop_rm32_r32_0F18 | Reservednop_rm64_r64_0F18 | Reservednop_rm16_r16_0F19 | Reservednop_rm32_r32_0F19 | Reservednop_rm64_r64_0F19 | Reservednop_rm16_r16_0F1A | Reservednop_rm32_r32_0F1A | Reservednop_rm64_r64_0F1A | Reservednop_rm16_r16_0F1B | Reservednop_rm32_r32_0F1B | Reservednop_rm64_r64_0F1B | Reservednop_rm16_r16_0F1C | Reservednop_rm32_r32_0F1C | Reservednop_rm64_r64_0F1C | Reservednop_rm16_r16_0F1D | Reservednop_rm32_r32_0F1D | Reservednop_rm64_r64_0F1D | Reservednop_rm16_r16_0F1E | Reservednop_rm32_r32_0F1E | Reservednop_rm64_r64_0F1E | Reservednop_rm16_r16_0F1F | Reservednop_rm32_r32_0F1F | Reservednop_rm64_r64_0F1F => Form::any(nothing::<M>),
 }
