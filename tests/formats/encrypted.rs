@@ -396,6 +396,34 @@ fn chains_and_snapshots_of_encrypted_images_work() {
 }
 
 #[test]
+fn cryptsetup_and_this_tool_open_each_others_slots() {
+    let lab = require!(Lab::new());
+    let cryptsetup = require!(house_tests::tools::cryptsetup());
+    let dir = lab.scratch.dir();
+    std::fs::write(lab.scratch.path("s"), "letmein").expect("a scratch file");
+    std::fs::write(lab.scratch.path("n"), "another").expect("a scratch file");
+    std::fs::write(lab.scratch.path("theirs.img"), vec![0; 4 << 20]).expect("a scratch file");
+    let create = ["create", "-q", "-f", "luks", "-o"];
+    let options = ["key-secret=s,iter-time=10", "ours.img", "1M"];
+    lab.run(&lab.ours, &[&create[..], &options].concat()).ok();
+    let quick = ["--pbkdf-force-iterations", "1000", "--key-file", "s"];
+    let format = ["-q", "luksFormat", "--type", "luks1", "theirs.img"];
+    cryptsetup.run(dir, &[&format[..], &quick].concat()).ok();
+    for image in ["ours.img", "theirs.img"] {
+        let test = ["open", "--test-passphrase", "--key-file", "s", image];
+        cryptsetup.run(dir, &test).ok();
+        let add = ["luksAddKey", image, "n"];
+        cryptsetup.run(dir, &[&add[..], &quick].concat()).ok();
+        for secret in ["s", "n"] {
+            let how =
+                options_to_open("luks", image).replace("secret=s", &format!("secret={secret}"));
+            let convert = ["convert", "-O", "raw", "--image-opts", &how, "o.raw"];
+            lab.run(&lab.ours, &[&convert[..], &OTHER].concat()).ok();
+        }
+    }
+}
+
+#[test]
 fn nothing_that_is_said_shows_a_secret() {
     let lab = require!(Lab::new());
     let word = "correcthorse";

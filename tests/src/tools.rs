@@ -135,6 +135,17 @@ pub fn qemu_io() -> Result<Tool, String> {
     })
 }
 
+/// The real `cryptsetup`.
+///
+/// # Errors
+/// Why it cannot be used, for [`crate::require!`].
+pub fn cryptsetup() -> Result<Tool, String> {
+    find("cryptsetup", "cryptsetup-bin").map(|path| Tool {
+        label: "cryptsetup",
+        path,
+    })
+}
+
 /// The real `qemu-nbd`.
 ///
 /// # Errors

@@ -24,6 +24,11 @@ const NEEDS: &[Need] = &[
         why: "a real file system inside an image",
     },
     Need {
+        program: "cryptsetup",
+        package: "cryptsetup-bin",
+        why: "another maker and reader of LUKS headers",
+    },
+    Need {
         program: "strace",
         package: "strace",
         why: "errors of single system calls, and what is asked of the kernel",
