@@ -107,7 +107,7 @@ impl Header {
         let digest = digest(options.hash, &key, &salt, iterations, stop)?;
         let payload = if detached { 0 } else { header_sectors(key_len) };
         let first = ALIGN_SECTORS;
-        let each = material_sectors(key_len as u64, STRIPES);
+        let each = material_sectors(u32::try_from(key_len).unwrap_or(0), STRIPES);
         let slots = std::array::from_fn(|i| Slot {
             active: false,
             iterations: 0,

@@ -110,9 +110,10 @@ fn array<const N: usize>(raw: &[u8], at: usize) -> [u8; N] {
     bytes.copied().unwrap_or([0; N])
 }
 
-/// Sectors that a slot's material has to itself.
-pub(super) fn material_sectors(key_len: u64, stripes: u32) -> u64 {
-    (key_len * u64::from(stripes))
+/// Sectors that a slot's material has to itself. No cipher has a key so long that the product wraps; a header that
+/// says so is refused for it in the end, with QEMU's words for what the wrapped length does before.
+pub(super) fn material_sectors(key_len: u32, stripes: u32) -> u64 {
+    u64::from(key_len.wrapping_mul(stripes))
         .div_ceil(SECTOR)
         .next_multiple_of(ALIGN_SECTORS)
 }
@@ -146,7 +147,7 @@ impl Header {
             return Err(Error::new("LUKS key iteration count is zero"));
         }
         let end = (!detached).then_some(u64::from(payload));
-        check_slots(raw, &slots, u64::from(key_len), end)?;
+        check_slots(raw, &slots, key_len, end)?;
         let (spec, hash) = algorithms(&cipher, &mode, &hash, key_len)?;
         Ok(Self {
             raw: *raw,
@@ -208,7 +209,7 @@ fn slot(raw: &[u8], at: usize) -> Slot {
 }
 
 /// Refuses slots that are not as they must be; materials must end before sector `end`.
-fn check_slots(raw: &[u8], slots: &[Slot; SLOTS], key_len: u64, end: Option<u64>) -> Result<()> {
+fn check_slots(raw: &[u8], slots: &[Slot; SLOTS], key_len: u32, end: Option<u64>) -> Result<()> {
     let area = |slot: &Slot| {
         let start = u64::from(slot.offset_sectors);
         start..start + material_sectors(key_len, slot.stripes)

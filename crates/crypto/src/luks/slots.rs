@@ -199,7 +199,8 @@ pub(super) fn digest(
 /// Sectors from the front of the file to the end of the last slot's material, for keys of this length.
 pub(super) fn header_sectors(key_len: usize) -> u64 {
     let slots = u64::try_from(SLOTS).unwrap_or(8);
-    super::ALIGN_SECTORS + slots * material_sectors(key_len as u64, super::STRIPES)
+    super::ALIGN_SECTORS
+        + slots * material_sectors(u32::try_from(key_len).unwrap_or(0), super::STRIPES)
 }
 
 /// The same in bytes.
