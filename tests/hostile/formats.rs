@@ -327,12 +327,10 @@ fn cve_2024_32498_names_in_other_formats() {
             let words = ["convert", "-O", "raw", &image, "stolen"];
             let convert = lab.try_on(&words);
             assert_eq!(convert.code, Some(1), "{name}: {}", convert.report());
-            // A qcow names no format: whether the file is an image is seen by its first bytes, and it is not.
+            // These do not name a raw file: whether it is an image is seen by its first bytes, and it is not.
+            let looked_at = matches!(image.as_str(), "x.qcow" | "child.vmdk");
             let opened = watch.opened();
-            assert!(
-                !opened || image == "x.qcow",
-                "{name} in {image} was followed"
-            );
+            assert!(!opened || looked_at, "{name} in {image} was followed");
         }
     }
 }
