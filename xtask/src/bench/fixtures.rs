@@ -57,6 +57,13 @@ enum Make {
 
 const FIXTURES: &[Fixture] = &[
     Fixture {
+        name: "script.io",
+        from: &[],
+        make: Make::Shell(
+            "for n in $(seq 10000); do echo read -q $((n * 7919 % 16384 * 4096)) 4k; done > script.io",
+        ),
+    },
+    Fixture {
         name: "data.raw",
         from: &[],
         make: Make::Mixed,

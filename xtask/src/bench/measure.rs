@@ -33,13 +33,27 @@ impl Cost {
 
 /// Runs a program to its end; it must succeed.
 pub(super) fn measure(program: &Path, args: &[&str], dir: &Path) -> Result<(Cost, String)> {
+    measure_with(program, args, dir, None)
+}
+
+/// The same with a file as standard input.
+pub(super) fn measure_with(
+    program: &Path,
+    args: &[&str],
+    dir: &Path,
+    input: Option<&Path>,
+) -> Result<(Cost, String)> {
+    let stdin = match input {
+        Some(path) => File::open(path)?.into(),
+        None => Stdio::null(),
+    };
     let mut out = tempfile::tempfile()?;
     let start = Instant::now();
     let child = Command::new(program)
         .args(args)
         .current_dir(dir)
         .env("LC_ALL", "C")
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(out.try_clone()?)
         .spawn()
         .with_context(|| format!("cannot start {}", program.display()))?;

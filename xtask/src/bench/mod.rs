@@ -1,10 +1,11 @@
-//! `cargo xtask bench [--quick] [--rounds N] [--dir DIR] [--keep] [ROW...]`: our tool against the real one, in pairs
+//! `cargo xtask bench [--quick] [--rounds N] [--dir DIR] [ROW...]`: our tool against the real one, in pairs
 //! (A B A B ...), with the outputs verified and the machine's own limit beside them.
 //!
 //! Prints a table and writes `target/bench.json`. A ratio is ours divided by theirs, median of the pairs: below
 //! 1 we are faster. A row whose name contains one of the words given is run.
 
 mod fixtures;
+mod load;
 mod measure;
 mod rows;
 mod table;
@@ -15,15 +16,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell::{cargo, find, root, run};
 use measure::{Cost, measure, shell};
-use rows::{ROWS, Row, Verify};
+use rows::{Kind, ROWS, Row, SERVER_ROWS, Verify};
 
 /// What to run and how often.
 struct Plan {
     sizes: fixtures::Sizes,
     rounds: usize,
     dir: PathBuf,
-    /// The images stay for the next run.
-    keep: bool,
     words: Vec<String>,
 }
 
@@ -31,6 +30,21 @@ struct Plan {
 struct Tools {
     ours: PathBuf,
     reference: PathBuf,
+}
+
+impl Tools {
+    /// Those of a kind: ours built beside `qimg`, theirs installed beside `qemu-img`.
+    fn of(&self, kind: Kind) -> Self {
+        let (ours, reference) = match kind {
+            Kind::Image => ("qimg", "qemu-img"),
+            Kind::Io => ("qio", "qemu-io"),
+            Kind::Server => ("qnbd", "qemu-nbd"),
+        };
+        Self {
+            ours: self.ours.with_file_name(ours),
+            reference: self.reference.with_file_name(reference),
+        }
+    }
 }
 
 /// The numbers of one row.
@@ -56,7 +70,7 @@ pub(crate) fn bench(words: &[String]) -> Result<()> {
     std::fs::create_dir_all(&plan.dir)?;
     let mut outcomes = Vec::new();
     table::print_head();
-    for row in ROWS.iter().filter(|r| plan.wants(r)) {
+    for row in ROWS.iter().chain(SERVER_ROWS).filter(|r| plan.wants(r)) {
         let outcome = run_row(row, &plan, &tools).with_context(|| format!("row `{}`", row.name))?;
         table::print_row(&outcome);
         outcomes.push(outcome);
@@ -64,9 +78,7 @@ pub(crate) fn bench(words: &[String]) -> Result<()> {
     let json = root().join("target/bench.json");
     std::fs::write(&json, format!("{:#}\n", table::json(&outcomes)))?;
     println!("\nwritten to {}", json.display());
-    if !plan.keep {
-        std::fs::remove_dir_all(&plan.dir)?;
-    }
+    std::fs::remove_dir_all(&plan.dir)?;
     Ok(())
 }
 
@@ -75,7 +87,16 @@ fn ours() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("HOUSE_OURS") {
         return Ok(path.into());
     }
-    run(&mut cargo(&["build", "--release", "-p", "qimg"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "-p",
+        "qimg",
+        "-p",
+        "qio",
+        "-p",
+        "qnbd",
+    ]))?;
     Ok(root().join("target/release/qimg"))
 }
 
@@ -84,7 +105,6 @@ fn plan(words: &[String]) -> Result<Plan> {
         sizes: fixtures::Sizes::full(),
         rounds: 5,
         dir: root().join("target/bench"),
-        keep: false,
         words: Vec::new(),
     };
     let mut words = words.iter();
@@ -94,7 +114,6 @@ fn plan(words: &[String]) -> Result<Plan> {
                 plan.sizes = fixtures::Sizes::quick();
                 plan.rounds = 3;
             }
-            "--keep" => plan.keep = true,
             "--rounds" => plan.rounds = words.next().context("--rounds needs a number")?.parse()?,
             "--dir" => plan.dir = words.next().context("--dir needs a folder")?.into(),
             option if option.starts_with('-') => bail!("unknown option `{option}`"),
@@ -114,6 +133,7 @@ fn run_row(row: &'static Row, plan: &Plan, tools: &Tools) -> Result<Outcome> {
     for fixture in row.needs {
         fixtures::make(fixture, &plan.dir, plan.sizes, &tools.reference)?;
     }
+    let tools = &tools.of(row.tool);
     let mut outcome = Outcome {
         row,
         ours: Vec::new(),
@@ -132,7 +152,12 @@ fn run_row(row: &'static Row, plan: &Plan, tools: &Tools) -> Result<Outcome> {
         outcome.ours.push(ours);
         outcome.reference.push(reference);
     }
-    if let Some((_, line)) = row.limit {
+    if let (Some((name, line)), Some(load)) = (row.limit, row.load) {
+        if let Some(program) = find(name) {
+            let cost = load::measure(&program, line, &plan.dir, load)?;
+            outcome.limit = Some(cost.wall);
+        }
+    } else if let Some((_, line)) = row.limit {
         let mut seconds = Vec::new();
         for _ in 0..plan.rounds {
             shell("rm -f limit.out", &plan.dir)?;
@@ -154,11 +179,15 @@ fn one(row: &Row, dir: &Path, tool: &Path, name: &str) -> Result<(Cost, String)>
     }
     settle(dir)?;
     let line = row.args.replace("OUT", name);
+    if let Some(load) = row.load {
+        return Ok((load::measure(tool, &line, dir, load)?, String::new()));
+    }
     let args: Vec<&str> = line.split_whitespace().collect();
     let mut sum = Cost::default();
     let mut text = String::new();
     for _ in 0..row.times {
-        let (cost, out) = measure(tool, &args, dir)?;
+        let input = (!row.input.is_empty()).then(|| dir.join(row.input));
+        let (cost, out) = measure::measure_with(tool, &args, dir, input.as_deref())?;
         sum = sum.then(cost);
         text = out;
     }

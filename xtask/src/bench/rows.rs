@@ -1,5 +1,7 @@
 //! The table of works: one row each, with the ratio it must reach and the one it aims for.
 
+use super::load::{Load, Work};
+
 /// How outputs are compared.
 pub(super) enum Verify {
     /// There is none worth comparing.
@@ -8,6 +10,14 @@ pub(super) enum Verify {
     Text,
     /// `OUT.<format>` holds the same bytes for a guest.
     Image(&'static str),
+}
+
+/// Which tool does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Image,
+    Io,
+    Server,
 }
 
 /// One work.
@@ -25,6 +35,11 @@ pub(super) struct Row {
     /// How often one measured run repeats it (start-up is too short to measure once).
     pub(super) times: usize,
     pub(super) verify: Verify,
+    pub(super) tool: Kind,
+    /// The file that it reads from standard input, if any.
+    pub(super) input: &'static str,
+    /// For a server: what is asked of it. `SOCKET` in the row's words is where.
+    pub(super) load: Option<Load>,
     /// A program that shows what the machine can do at most: its name and a shell line.
     pub(super) limit: Option<(&'static str, &'static str)>,
 }
@@ -39,12 +54,75 @@ const PLAIN: Row = Row {
     args: "",
     times: 1,
     verify: Verify::Nothing,
+    tool: Kind::Image,
+    input: "",
+    load: None,
     limit: None,
 };
 
-/// The same bytes through a cipher that is as fast as the disk's, which `openssl enc` does not have.
-const AES: &str = "openssl enc -aes-256-ctr -K 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff \
-                   -iv 00112233445566778899aabbccddeeff -in data.raw -out limit.out";
+/// A server's row: `-r` for reads, and nbdkit beside it.
+const fn server(name: &'static str, (must, aim): (f64, f64), qcow2: bool, load: Load) -> Row {
+    let write = matches!(load.work, Work::Write);
+    Row {
+        name,
+        must,
+        aim,
+        needs: if qcow2 {
+            &["data.qcow2"]
+        } else {
+            &["data.raw"]
+        },
+        before: match (write, qcow2) {
+            (true, true) => "cp --reflink=auto data.qcow2 OUT.disk",
+            (true, false) => "cp --reflink=auto data.raw OUT.disk",
+            _ => "",
+        },
+        args: match (write, qcow2) {
+            (true, true) => "-t -e 0 -k SOCKET -f qcow2 OUT.disk",
+            (true, false) => "-t -e 0 -k SOCKET -f raw OUT.disk",
+            (false, true) => "-r -t -e 0 -k SOCKET -f qcow2 data.qcow2",
+            (false, false) => "-r -t -e 0 -k SOCKET -f raw data.raw",
+        },
+        tool: Kind::Server,
+        load: Some(load),
+        limit: if write || qcow2 {
+            None
+        } else {
+            Some(("nbdkit", "-f -r -U SOCKET file data.raw"))
+        },
+        ..PLAIN
+    }
+}
+
+const fn load(work: Work, len: u32, depth: usize, connections: usize, count: usize) -> Load {
+    Load {
+        work,
+        len,
+        depth,
+        connections,
+        count,
+    }
+}
+
+const QD1: Load = load(Work::RandomRead, 4 << 10, 1, 1, 40_000);
+const QD32: Load = load(Work::RandomRead, 4 << 10, 32, 1, 100_000);
+const MANY: Load = load(Work::RandomRead, 4 << 10, 8, 16, 160_000);
+const READ: Load = load(Work::Read, 1 << 20, 4, 1, 3_000);
+const WRITE: Load = load(Work::Write, 1 << 20, 4, 1, 2_000);
+
+/// Rows of the NBD server.
+pub(super) const SERVER_ROWS: &[Row] = &[
+    server("nbd raw 4k random qd1", (1.0, 0.85), false, QD1),
+    server("nbd raw 4k random qd32", (0.9, 0.7), false, QD32),
+    server("nbd raw 4k 16 connections", (0.8, 0.6), false, MANY),
+    server("nbd raw 1M read", (0.7, 0.55), false, READ),
+    server("nbd raw 1M write", (0.9, 0.7), false, WRITE),
+    server("nbd qcow2 4k random qd1", (1.0, 0.85), true, QD1),
+    server("nbd qcow2 4k random qd32", (0.9, 0.7), true, QD32),
+    server("nbd qcow2 4k 16 connections", (0.8, 0.6), true, MANY),
+    server("nbd qcow2 1M read", (0.7, 0.55), true, READ),
+    server("nbd qcow2 1M write", (0.9, 0.7), true, WRITE),
+];
 
 pub(super) const ROWS: &[Row] = &[
     Row {
@@ -69,27 +147,6 @@ pub(super) const ROWS: &[Row] = &[
         args: "convert -f qcow2 -O qcow2 chain.qcow2 OUT.qcow2",
         verify: Verify::Image("qcow2"),
         limit: Some(("cp", "cp --reflink=never data.qcow2 limit.out")),
-        ..PLAIN
-    },
-    Row {
-        name: "convert luks -> raw",
-        must: 0.5,
-        aim: 0.3,
-        needs: &["data.luks"],
-        args: "convert --object secret,id=s,data=letmein --image-opts driver=luks,key-secret=s,file.filename=data.luks -O raw OUT.raw",
-        verify: Verify::Image("raw"),
-        limit: Some(("openssl aes-256-ctr", AES)),
-        ..PLAIN
-    },
-    Row {
-        name: "convert raw -> luks",
-        must: 0.5,
-        aim: 0.3,
-        needs: &["data.luks"],
-        // Into an image that is there: making one takes as long as its key derivation is told to.
-        before: "cp --reflink=auto data.luks OUT.luks",
-        args: "convert -n --object secret,id=s,data=letmein -f raw data.raw --target-image-opts driver=luks,key-secret=s,file.filename=OUT.luks",
-        limit: Some(("openssl aes-256-ctr", AES)),
         ..PLAIN
     },
     Row {
@@ -278,6 +335,16 @@ pub(super) const ROWS: &[Row] = &[
         before: "cp --reflink=auto overlay.qcow2 OUT.qcow2",
         args: "rebase -f qcow2 -F qcow2 -b empty.qcow2 OUT.qcow2",
         verify: Verify::Image("qcow2"),
+        ..PLAIN
+    },
+    Row {
+        name: "io: 10 000 commands",
+        must: 0.4,
+        aim: 0.15,
+        needs: &["data.raw", "script.io"],
+        args: "-f raw data.raw",
+        tool: Kind::Io,
+        input: "script.io",
         ..PLAIN
     },
     Row {
