@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use accel_core::{CpuBus, MSR_TSC_DEADLINE};
+use accel_core::{CpuBus, MSR_APIC_BASE, MSR_TSC_DEADLINE};
 use x86_cpu::fault::{self, Fault};
 use x86_cpu::state::{CpuState, cr};
 use x86_cpu::word::{Unit, Word, index, low8, low32};
@@ -377,7 +377,13 @@ impl Memory for Soft {
             MSR_TSC_DEADLINE if value != 0 => value.saturating_sub(cpu.msr.tsc_offset).max(1),
             _ => value,
         };
-        self.bus.get()?.msr_write(number, value).then_some(())
+        if !self.bus.get()?.msr_write(number, value) {
+            return None;
+        }
+        if number == MSR_APIC_BASE {
+            cpu.apic_off = value & 0x800 == 0;
+        }
+        Some(())
     }
 
     fn task_priority(&mut self) -> u64 {

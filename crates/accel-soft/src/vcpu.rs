@@ -217,7 +217,8 @@ impl SoftVcpu {
         if resume && !op.has(op::JUMPS) {
             cpu.flags.system &= !flags::RF;
         }
-        if stepping && steps(op, cpu) {
+        // The trap of the load of SS itself is lost: the next instruction has one of its own.
+        if stepping && !cpu.shadow_debug && steps(op, cpu) {
             cpu.debug_hits |= 1 << 14;
         }
         if cpu.debug_hits != 0 && !cpu.shadow_debug {
@@ -263,7 +264,9 @@ fn breakpoints(cpu: &mut CpuState, linear: u64) -> Step {
         let on = control >> (2 * n) & 3 != 0 && control >> (16 + 4 * n) & 3 == 0;
         hits | u64::from(on && cpu.debug.address[n] == linear) << n
     });
-    if hits == 0 || cpu.shadow_debug {
+    // AMD's processors do not hold it off after a load of SS.
+    let held_off = cpu.shadow_debug && cpu.features.vendor == *b"GenuineIntel";
+    if hits == 0 || held_off {
         return Ok(());
     }
     Err(cpu.raise_fault(Fault {

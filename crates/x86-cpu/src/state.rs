@@ -166,8 +166,6 @@ pub struct Msrs {
     pub pkrs: u64,
     /// XSS.
     pub xss: u64,
-    /// SPEC_CTRL.
-    pub spec_ctrl: u64,
     /// MTRRs: default type, eight variable pairs, eleven fixed.
     pub mtrr_default: u64,
     /// Variable ranges: base, mask.
@@ -257,6 +255,8 @@ pub struct CpuState {
     pub smm: bool,
     /// DR6 bits of a debug trap that is due when the instruction (and a shadow over it) has ended.
     pub debug_hits: u64,
+    /// The local interrupt controller is off: CPUID does not show it.
+    pub apic_off: bool,
     /// Where MONITOR looks.
     pub monitor: u64,
 }
@@ -310,6 +310,7 @@ impl CpuState {
             nmi_blocked: false,
             smm: false,
             debug_hits: 0,
+            apic_off: false,
             monitor: 0,
         };
         let data = Segment {

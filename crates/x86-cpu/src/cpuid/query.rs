@@ -57,7 +57,8 @@ fn basic(cpu: &CpuState, leaf: u32, subleaf: u32) -> Answer {
             };
             let many = if cpu.processors > 1 { 1 << 28 } else { 0 };
             let ecx = features.word(Leaf::L1Ecx) | os;
-            let edx = features.word(Leaf::L1Edx) & !(1 << 28) | many;
+            let controller = if cpu.apic_off { 1 << 9 } else { 0 };
+            let edx = features.word(Leaf::L1Edx) & !(1 << 28 | controller) | many;
             [
                 u32::try_from(features.signature()).unwrap_or(0),
                 identity,

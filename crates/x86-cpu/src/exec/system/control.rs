@@ -388,7 +388,7 @@ pub(crate) fn invpcid<W: Word, M: Memory>(cpu: &mut CpuState, m: &mut M, op: &Op
     let pcids = cpu.cr4 & cr::PCIDE != 0;
     if kind > 3
         || low >> 12 != 0
-        || kind == 0 && !cpu.canonical(address)
+        || kind == 0 && !cpu.canonical_at_all(address)
         || kind < 2 && low != 0 && !pcids
     {
         return Err(cpu.gp());

@@ -52,7 +52,6 @@ fn plain(cpu: &mut CpuState, number: u32) -> Option<(&mut u64, u64)> {
         0x17a => (&mut cpu.msr.mcg[0], all),
         0x1a0 => (&mut cpu.msr.misc_enable, all),
         0x1d9 => (&mut cpu.msr.debugctl, all),
-        0x48 => (&mut cpu.msr.spec_ctrl, 7),
         0x8b => (&mut cpu.msr.ucode, all),
         0x200..=0x20f => (
             &mut cpu.msr.mtrr_variable[index(u64::from(number - 0x200)) & 15],
@@ -171,7 +170,6 @@ fn write<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32, value: u64) -> O
             cpu.msr.tsc_offset = cpu.msr.tsc_offset.wrapping_add(moved);
             cpu.msr.tsc_adjust = value;
         }
-        0x49 => {}
         0x79 => {}
         0x17b => cpu.msr.mcg[1] = value,
         0x277 => {
