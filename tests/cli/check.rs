@@ -1,7 +1,7 @@
 //! `check` and its repairs on damaged images, beside the reference: the same words, counts and exit codes.
 
 use house_tests::bytes::{peek_u64, poke_u64};
-use house_tests::{Pair, Rng, ours, qemu_io, reference, require};
+use house_tests::{Pair, Rng, Scratch, ours, qemu_io, reference, require};
 
 const IMAGE: &str = "t.qcow2";
 const CASES: u64 = 60;
@@ -81,4 +81,44 @@ fn damaged_images_are_judged_and_repaired_alike() {
             pair.run(words);
         }
     }
+}
+
+#[test]
+fn a_million_clusters_are_checked_in_little_memory() {
+    let reference = require!(reference());
+    let dir = Scratch::new();
+    for (cluster, size) in [("512", "512M"), ("64k", "64G")] {
+        let options = format!("preallocation=metadata,cluster_size={cluster}");
+        let args = ["create", "-q", "-f", "qcow2", "-o", &options, "x.img", size];
+        reference.run(dir.dir(), &args).ok();
+        let args = ["check", "-f", "qcow2", "x.img"];
+        let output = ours().run(dir.dir(), &args).ok();
+        assert_eq!(output.stdout, reference.run(dir.dir(), &args).stdout);
+        assert!(output.peak < 50 << 20, "{}", output.report());
+    }
+}
+
+#[test]
+fn cache_sizes_are_kept() {
+    let reference = require!(reference());
+    let dir = Scratch::new();
+    let options = "preallocation=metadata,cluster_size=64k";
+    let args = [
+        "create", "-q", "-f", "qcow2", "-o", options, "x.img", "256G",
+    ];
+    reference.run(dir.dir(), &args).ok();
+    let map = |options: &str| {
+        let image = format!("driver=qcow2,file.filename=x.img{options}");
+        let args = ["map", "--output=json", "--image-opts", &image];
+        ours().run(dir.dir(), &args).ok()
+    };
+    let (free, bounded) = (map(""), map(",l2-cache-size=1M"));
+    assert_eq!(free.stdout, bounded.stdout);
+    assert!(
+        bounded.peak + (16 << 20) < free.peak,
+        "{}\n{}",
+        free.report(),
+        bounded.report()
+    );
+    map(",cache-size=2M,refcount-cache-size=256k,l2-cache-entry-size=4k");
 }

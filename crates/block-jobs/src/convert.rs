@@ -33,6 +33,9 @@ pub(crate) const SECTOR: u64 = 512;
 /// Bytes of a piece: small enough for the processor's cache, so that what was read is written from there.
 const BUFFER: u64 = 256 << 10;
 
+/// The same of a piece that is packed, which needs room for what comes of it, too.
+const PACKED_BUFFER: u64 = 128 << 10;
+
 /// Largest buffer, and the piece that QEMU works in.
 pub(crate) const MAX_BUFFER: u64 = 2 << 20;
 
@@ -235,7 +238,7 @@ pub async fn convert(
         watch,
         desk: Desk::default(),
         // Enough for some to be ready while others are read or written.
-        trays: Trays::new(options.workers.max(1) * 2 + 2),
+        trays: Trays::new(options.workers.max(1) + 2),
         pace: Pace::new(options.rate),
         done: std::sync::Mutex::new(0),
         total,
@@ -277,7 +280,11 @@ impl Setup {
             .unwrap_or(1)
             // Formats with larger ones do not pack them: more at once would only leave the caches.
             .min(MAX_BUFFER);
-        let wanted = BUFFER.max(packed).max(cluster.unwrap_or(1));
+        let piece = match options.method {
+            Method::Compress => PACKED_BUFFER,
+            Method::Copy | Method::Offload => BUFFER,
+        };
+        let wanted = piece.max(packed).max(cluster.unwrap_or(1));
         let buffer = wanted.next_multiple_of(cluster.unwrap_or(1));
         let align = request_alignment(target);
         let sparse = match options.zeroes {

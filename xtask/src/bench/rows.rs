@@ -348,6 +348,25 @@ pub(super) const ROWS: &[Row] = &[
         ..PLAIN
     },
     Row {
+        name: "4 KiB reads here and there",
+        needs: &["data.qcow2"],
+        args: "bench -f qcow2 -c 100000 -d 64 -S 1327104 data.qcow2",
+        ..PLAIN
+    },
+    Row {
+        name: "4 KiB writes here and there",
+        needs: &["data.qcow2"],
+        before: "cp --reflink=auto data.qcow2 OUT.qcow2",
+        args: "bench -w -f qcow2 -c 50000 -d 64 -S 1327104 OUT.qcow2",
+        ..PLAIN
+    },
+    Row {
+        name: "4 KiB reads, io_uring",
+        needs: &["data.qcow2"],
+        args: "bench -f qcow2 -t none -i io_uring -c 20000 -d 64 -S 1327104 data.qcow2",
+        ..PLAIN
+    },
+    Row {
         name: "start-up: --version",
         must: 0.4,
         aim: 0.2,

@@ -14,7 +14,7 @@ use super::encryption;
 use super::header::{CompressionType, Header, autoclear, compatible, extension, incompatible};
 use super::layout::Layout;
 use super::overlap::Occupied;
-use super::refcount::Refcounts;
+use super::refcount::{BLOCK_BUDGET, Refcounts};
 use super::slices::SliceCache;
 use super::snapshot::table::Reading;
 use super::snapshot::{self, SnapshotSet};
@@ -34,6 +34,7 @@ pub(super) struct Options {
     /// Refcounts may be written late; the image is marked dirty meanwhile.
     pub(super) lazy_refcounts: bool,
     l2_cache: u64,
+    pub(super) refcount_cache: u64,
 }
 
 /// Names of metadata kinds whose overlap can be looked for. All are looked for always, so they are only checked for
@@ -59,7 +60,7 @@ impl Options {
             ));
         }
         check_overlap_options(options)?;
-        let l2_cache = l2_cache(options, header)?;
+        let (l2_cache, refcount_cache) = caches(options, header)?;
         for accepted in [
             "pass-discard-snapshot",
             "pass-discard-other",
@@ -67,12 +68,14 @@ impl Options {
         ] {
             opts::take_bool(options, accepted)?;
         }
+        // GAP: caches are bounded, but give nothing back when an image is idle.
         opts::take_size(options, "cache-clean-interval")?;
         Ok(Self {
             compression: header.compression,
             pass_discard: opts::take_bool(options, "pass-discard-request")?.unwrap_or(unmap),
             lazy_refcounts: lazy.unwrap_or(header.compatible & compatible::LAZY_REFCOUNTS != 0),
             l2_cache,
+            refcount_cache,
         })
     }
 }
@@ -110,7 +113,8 @@ fn check_overlap_options(options: &mut Dict) -> Result<()> {
     Ok(())
 }
 
-fn l2_cache(options: &mut Dict, header: &Header) -> Result<u64> {
+/// Bytes of L2 slices and of refcount blocks that are kept.
+fn caches(options: &mut Dict, header: &Header) -> Result<(u64, u64)> {
     let all = opts::take_size(options, "cache-size")?;
     let l2 = opts::take_size(options, "l2-cache-size")?;
     let refcounts = opts::take_size(options, "refcount-cache-size")?;
@@ -138,7 +142,13 @@ fn l2_cache(options: &mut Dict, header: &Header) -> Result<u64> {
             return Err(invalid(format!("{name} cache size too big")));
         }
     }
-    Ok(l2.or(all).unwrap_or(DEFAULT_L2_CACHE))
+    // What is left of the whole is the other's; refcounts need little.
+    let l2_cache = l2.or(all.map(|all| all - refcounts.unwrap_or(0)));
+    let refcount_cache = refcounts.or(all.map(|all| all - l2.unwrap_or(all)));
+    Ok((
+        l2_cache.unwrap_or(DEFAULT_L2_CACHE),
+        refcount_cache.unwrap_or(BLOCK_BUDGET),
+    ))
 }
 
 /// [`block_core::FormatDriver::open`].
@@ -268,9 +278,10 @@ pub(super) async fn build(
     let l1 = read_words(&file, header.l1_offset, l1_len)
         .await
         .map_err(failed("L1 table"))?;
-    let refcounts = read_refcounts(&file, &header)
+    let mut refcounts = read_refcounts(&file, &header)
         .await
         .map_err(failed("refcount table"))?;
+    refcounts.set_budget(options.refcount_cache);
     let meta = Meta {
         occupied: Occupied::new(&header, &l1, refcounts.table()),
         l1,

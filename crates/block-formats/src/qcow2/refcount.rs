@@ -9,8 +9,10 @@ use block_core::{Edge, Event, WriteFlags};
 const EIO: i32 = 5;
 const EFBIG: i32 = 27;
 
-/// Clean blocks are dropped when more bytes than this are kept.
-const BLOCK_BUDGET: usize = 16 << 20;
+/// Clean blocks are dropped when more bytes than this are kept, if nobody says otherwise.
+pub(crate) const BLOCK_BUDGET: u64 = 16 << 20;
+/// Blocks that are kept at least.
+const MIN_BLOCKS: u64 = 4;
 
 fn errno(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
@@ -32,6 +34,8 @@ pub(crate) struct Refcounts {
     dirty_table: BTreeMap<usize, ()>,
     pub(crate) table_offset: u64,
     blocks: HashMap<u64, Block>,
+    /// Blocks that may be kept, when they are clean.
+    most_blocks: u64,
     /// Where the search for free clusters begins: behind the last allocation, or at what was freed since.
     pub(crate) first_free: u64,
 }
@@ -87,8 +91,14 @@ impl Refcounts {
             dirty_table: BTreeMap::new(),
             table_offset,
             blocks: HashMap::new(),
+            most_blocks: (BLOCK_BUDGET >> cluster_bits).max(MIN_BLOCKS),
             first_free: 0,
         }
+    }
+
+    /// Keeps blocks of so many bytes in memory (`refcount-cache-size`).
+    pub(crate) fn set_budget(&mut self, bytes: u64) {
+        self.most_blocks = (bytes >> self.cluster_bits).max(MIN_BLOCKS);
     }
 
     fn cluster_size(&self) -> u64 {
@@ -129,7 +139,7 @@ impl Refcounts {
         if !offset.is_multiple_of(self.cluster_size()) {
             return Err(errno(EIO));
         }
-        if self.blocks.len() << self.cluster_bits > BLOCK_BUDGET {
+        if self.blocks.len() as u64 >= self.most_blocks {
             self.blocks.retain(|_, b| b.dirty);
         }
         let mut bytes = vec![0; 1 << self.cluster_bits];

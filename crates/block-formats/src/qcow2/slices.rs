@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use super::layout::{Bitmap, Layout};
 
 /// Most slices that are kept.
-const MAX_SLICES: u64 = 8192;
+const MAX_SLICES: u64 = 6144;
 
 /// A piece of an L2 table.
 pub(crate) struct Slice {

@@ -57,6 +57,7 @@ impl Qcow2 {
         let l1_len = usize::try_from(meta.header.l1_size).unwrap_or(0);
         let l1 = open::read_words(&self.file, meta.header.l1_offset, l1_len).await?;
         meta.refcounts = open::read_refcounts(&self.file, &meta.header).await?;
+        meta.refcounts.set_budget(self.options.refcount_cache);
         meta.l1 = l1;
         meta.packed_end = 0;
         self.size.store(meta.header.size, Ordering::Release);
