@@ -1,4 +1,5 @@
 //! The system emulator with real guests: firmware to its last word, Linux to a script, the power button.
 #![forbid(unsafe_code)]
 
+mod linux;
 mod program;

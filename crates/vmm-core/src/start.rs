@@ -82,14 +82,6 @@ fn config(plan: &Plan) -> Result<Config> {
     let (board, machine_type) = machine::find_board(&plan.machine)
         .ok_or_else(|| Error::new(format!("unsupported machine type: \"{}\"", plan.machine)))?;
     let cpus = topology.0 * topology.1 * topology.2;
-    if plan
-        .cpu
-        .as_deref()
-        .is_some_and(|cpu| cpu.starts_with("host"))
-        && !plan.accels.iter().any(|accel| accel == "kvm")
-    {
-        return Err(Error::new("CPU model 'host' requires KVM or HVF"));
-    }
     let graphics = board.graphics && plan.vga.as_deref() != Some("none");
     let graphics = graphics && (!plan.nodefaults || plan.vga.is_some());
     let south = if board.name == "q35" {
