@@ -44,6 +44,8 @@ pub struct DriveConfig {
     pub cd: bool,
     /// Its serial number; empty for the usual one.
     pub serial: String,
+    /// Its place in the order of starting; the lowest first.
+    pub boot_index: Option<u32>,
 }
 
 /// What to build.

@@ -143,6 +143,7 @@ fn boots_from(board: &str, place: DrivePlace) {
         medium: Some(Box::new(move |wake| Box::new(Elsewhere { disk, wake }))),
         cd: false,
         serial: String::new(),
+        boot_index: None,
     });
     config.devices.push(DeviceOption {
         driver: "isa-debug-exit".to_owned(),

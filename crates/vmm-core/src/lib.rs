@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accel;
+mod disks;
 mod files;
 mod monitor;
 mod opt;
@@ -52,5 +53,7 @@ fn program(words: &[String]) -> Result<i32> {
     let signals = sys::signals::Signals::block(&[1, 2, 15])
         .map_err(|error| Error::from_io("signals", &error))?;
     let started = start::start(&plan)?;
-    Ok(run::run(&started, signals))
+    let code = run::run(&started, signals);
+    started.disks.close()?;
+    Ok(code)
 }

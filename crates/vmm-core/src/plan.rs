@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use block::core::CacheMode;
 use machine::device::DeviceOption;
+use qapi::{Error, Result};
 
 /// What happens when the guest resets, powers off or crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,110 @@ pub struct Smp {
     pub cores: Option<u32>,
     /// Threads of a core.
     pub threads: Option<u32>,
+}
+
+/// Which controller a drive is attached to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Interface {
+    /// The board's IDE controller.
+    #[default]
+    Ide,
+    /// A virtio disk of its own.
+    Virtio,
+    /// None: opened, and left for `-device`.
+    None,
+}
+
+impl Interface {
+    /// By its name.
+    ///
+    /// # Errors
+    /// In QEMU's words; an interface that is not there yet.
+    pub fn named(text: &str) -> Result<Self> {
+        match text {
+            "ide" => Ok(Self::Ide),
+            "virtio" => Ok(Self::Virtio),
+            "none" => Ok(Self::None),
+            "scsi" | "floppy" | "pflash" | "mtd" | "sd" | "xen" | "sata" => {
+                Err(Error::new(format!("if={text} is not supported yet")))
+            }
+            other => Err(Error::new(format!("unsupported bus type '{other}'"))),
+        }
+    }
+}
+
+/// `-drive` and its short forms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DriveRequest {
+    /// The option as it was given, for messages.
+    pub text: String,
+    /// The file.
+    pub file: Option<String>,
+    /// Its format, if it is not to be guessed.
+    pub format: Option<String>,
+    /// Options of the block layer, in order.
+    pub driver_options: Vec<(String, String)>,
+    /// The controller.
+    pub interface: Interface,
+    /// Place on it, counted over buses.
+    pub index: Option<u32>,
+    /// Its bus.
+    pub bus: Option<u32>,
+    /// Its place on the bus.
+    pub unit: Option<u32>,
+    /// A CD.
+    pub cd: bool,
+    /// By which `-device` finds it.
+    pub id: Option<String>,
+    /// Writes are refused.
+    pub read_only: Option<bool>,
+    /// Writes go to a temporary file.
+    pub snapshot: Option<bool>,
+    /// How the host's cache is used.
+    pub cache: CacheMode,
+    /// Discarded space goes back to the host.
+    pub unmap: bool,
+    /// Serial number.
+    pub serial: String,
+}
+
+/// Devices that are a drive of a `-drive` with `if=none`.
+const DRIVE_DEVICES: [&str; 4] = ["virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd"];
+
+impl Plan {
+    /// `-device` options that are drives.
+    pub fn drive_devices(&self) -> impl Iterator<Item = &DeviceOption> {
+        let all = self.devices.iter();
+        all.filter(|device| DRIVE_DEVICES.contains(&device.driver.as_str()))
+    }
+
+    /// The other ones.
+    pub fn other_devices(&self) -> Vec<DeviceOption> {
+        let all = self.devices.iter();
+        all.filter(|device| !DRIVE_DEVICES.contains(&device.driver.as_str()))
+            .cloned()
+            .collect()
+    }
+}
+
+impl DriveRequest {
+    /// What the block layer is to open: a name, or an option string (true).
+    pub fn layer(&self) -> Option<(String, bool)> {
+        if self.driver_options.is_empty() {
+            return self.file.clone().map(|name| (name, false));
+        }
+        let escaped = |text: &str| text.replace(',', ",,");
+        let mut options: Vec<String> = Vec::new();
+        if let Some(format) = &self.format {
+            options.push(format!("driver={}", escaped(format)));
+        }
+        if let Some(file) = &self.file {
+            options.push(format!("file.filename={}", escaped(file)));
+        }
+        let given = self.driver_options.iter();
+        options.extend(given.map(|(name, value)| format!("{name}={}", escaped(value))));
+        Some((options.join(","), true))
+    }
 }
 
 /// Everything.
@@ -82,6 +188,10 @@ pub struct Plan {
     pub debugcon: Vec<String>,
     /// `-vga`.
     pub vga: Option<String>,
+    /// `-drive` and its short forms, in order.
+    pub drives: Vec<DriveRequest>,
+    /// `-snapshot`: writes of all disks go to temporary files.
+    pub snapshot: bool,
     /// `-device`, in order.
     pub devices: Vec<DeviceOption>,
     /// `-boot order=`.
@@ -127,6 +237,8 @@ impl Default for Plan {
             monitors: Vec::new(),
             debugcon: Vec::new(),
             vga: None,
+            drives: Vec::new(),
+            snapshot: false,
             devices: Vec::new(),
             boot_order: "cad".to_owned(),
             boot_menu: false,

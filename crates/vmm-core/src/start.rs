@@ -14,6 +14,7 @@ use machine::{BuildError, Config, DebugPort, Machine};
 use qapi::{Error, Result};
 
 use crate::accel;
+use crate::disks::Disks;
 use crate::files;
 use crate::monitor::Monitor;
 use crate::plan::{Actions, Plan};
@@ -21,6 +22,7 @@ use crate::plan::{Actions, Plan};
 /// A machine that is ready to run.
 pub(crate) struct Started {
     pub(crate) machine: Machine,
+    pub(crate) disks: Disks,
     pub(crate) actions: Actions,
     pub(crate) stopped: bool,
     pub(crate) pidfile: Option<std::path::PathBuf>,
@@ -45,6 +47,8 @@ pub(crate) fn start(plan: &Plan) -> Result<Started> {
     set_up_log(plan)?;
     let pidfile = write_pidfile(plan)?;
     let mut config = config(plan)?;
+    let (disks, drives) = Disks::open(plan)?;
+    config.drives = drives;
     let mut fronts = fronts(plan)?;
     for front in &mut fronts {
         if let What::Serial(n) = front.what {
@@ -70,6 +74,7 @@ pub(crate) fn start(plan: &Plan) -> Result<Started> {
     listen(&machine, fronts, &built.serial)?;
     Ok(Started {
         machine,
+        disks,
         actions: plan.actions,
         stopped: plan.stopped,
         pidfile,
@@ -103,7 +108,7 @@ fn config(plan: &Plan) -> Result<Config> {
         debug: Vec::new(),
         // GAP: no option names a drive yet.
         drives: Vec::new(),
-        devices: plan.devices.clone(),
+        devices: plan.other_devices(),
         uuid: plan.uuid,
         boot_order: plan.boot_order.clone(),
         boot_menu: plan.boot_menu,

@@ -31,6 +31,10 @@ pub(super) fn add(stage: &mut Stage, config: &mut Config, south: South) -> Resul
                 let slot = slot.filter(|slot| slot.is_none()).ok_or_else(|| {
                     BuildError::Drive(format!("IDE unit {channel}.{place} is in use"))
                 })?;
+                if let Some(index) = drive.boot_index {
+                    let path = format!("/pci@i0cf8/ide@1,1/drive@{channel}/disk@{place}");
+                    stage.boot_paths.push((index, path));
+                }
                 *slot = Some(ide_drive(stage, drive, n)?);
             }
             DrivePlace::Virtio => add_virtio(stage, drive, south, cpus)?,
@@ -110,6 +114,10 @@ fn add_virtio(
         .pci
         .free_device(FIRST_FREE)
         .ok_or_else(|| BuildError::Drive("PCI: no slot/function available".to_owned()))?;
+    if let Some(index) = drive.boot_index {
+        let path = format!("/pci@i0cf8/scsi@{slot:x}/disk@0,0");
+        stage.boot_paths.push((index, path));
+    }
     let line = wires::PIRQ + usize::from(wire(south, slot, 0));
     let wiring = Wiring {
         line: core.lines.line(line),

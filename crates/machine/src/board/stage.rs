@@ -28,6 +28,9 @@ const FIRMWARE_END: u64 = 1 << 32;
 /// Largest firmware: up to the flash window.
 const MOST_FIRMWARE: usize = 8 << 20;
 
+/// The ROM that boots a kernel.
+const BOOT_ROM: &str = "genroms/linuxboot.bin";
+
 /// The machine; see the head of this file.
 pub(crate) struct Stage {
     pub(crate) core: Core,
@@ -36,6 +39,8 @@ pub(crate) struct Stage {
     serial: Vec<Option<usize>>,
     accel: Arc<dyn Accel>,
     bell: Doorbell,
+    /// Where to start from: places in the order, and the firmware's names.
+    pub(crate) boot_paths: Vec<(u32, String)>,
 }
 
 impl Stage {
@@ -67,6 +72,7 @@ impl Stage {
             serial: Vec::new(),
             accel: Arc::clone(&config.accel),
             bell: Doorbell::default(),
+            boot_paths: Vec::new(),
         }
     }
 
@@ -214,6 +220,12 @@ impl Stage {
         fits &= items.file("etc/system-states", [128, 0, 0, 129, 130, 128]);
         if let Some(kernel) = config.kernel.take() {
             fits &= kernel_items(items, kernel);
+            self.boot_paths.insert(0, (0, format!("/rom@{BOOT_ROM}")));
+        }
+        self.boot_paths.sort_by_key(|(index, _)| *index);
+        if !self.boot_paths.is_empty() {
+            let names: Vec<&str> = self.boot_paths.iter().map(|(_, name)| &**name).collect();
+            fits &= items.file("bootorder", format!("{}\0", names.join("\n")).into_bytes());
         }
         if fits { Ok(()) } else { Err(BuildError::Items) }
     }
@@ -262,7 +274,5 @@ fn kernel_items(items: &mut Items, kernel: Kernel) -> bool {
     if let Some(entry) = kernel.entry {
         items.put32(key::KERNEL_ENTRY, entry);
     }
-    let name = "genroms/linuxboot.bin";
-    let order = format!("/rom@{name}\0");
-    items.file(name, rom::boot_rom()) && items.file("bootorder", order.into_bytes())
+    items.file(BOOT_ROM, rom::boot_rom())
 }

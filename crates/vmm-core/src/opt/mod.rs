@@ -8,6 +8,7 @@
 mod boot;
 mod chars;
 mod debug;
+mod disks;
 mod machine;
 mod missing;
 mod values;
@@ -48,6 +49,7 @@ pub struct OptionEntry {
 /// All options, in groups as the help shows them.
 pub const OPTIONS: &[(&str, &[OptionEntry])] = &[
     ("Standard options", machine::OPTIONS),
+    ("Block device options", disks::OPTIONS),
     ("Character device options", chars::OPTIONS),
     ("Boot Image or Kernel specific", boot::OPTIONS),
     ("Debug/Expert options", debug::OPTIONS),
@@ -79,9 +81,8 @@ pub fn parse(words: &[String]) -> Result<Outcome> {
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            // GAP: no disk controllers on the boards yet.
-            let text = format!("{word}: a disk image needs '-drive', which is not supported yet");
-            return Err(Error::new(text));
+            disks::bare_image(&mut plan, word)?;
+            continue;
         };
         let Some(option) = find(name) else {
             return Err(Error::new(format!("{word}: invalid option")));
