@@ -1,5 +1,6 @@
 //! The system emulator with real guests: firmware to its last word, Linux to a script, the power button.
 #![forbid(unsafe_code)]
 
+mod disk;
 mod linux;
 mod program;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use liblzma::read::XzDecoder;
 
@@ -30,6 +31,9 @@ fn cache() -> PathBuf {
 
 /// The kernel, fetched if it is not there yet.
 pub(super) fn fetch() -> Result<Kernel, String> {
+    // Tests of one program run side by side and would unpack into one folder.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = cache();
     if let Some(kernel) = Kernel::in_folder(&folder) {
         return Ok(kernel);

@@ -18,6 +18,16 @@ pub enum Undecoded {
     TooLong,
 }
 
+/// Instructions whose prefix older processors ignore, and what those then see.
+const OLDER: &[(Code, Code)] = &[
+    (Code::Tzcnt_r16_rm16, Code::Bsf_r16_rm16),
+    (Code::Tzcnt_r32_rm32, Code::Bsf_r32_rm32),
+    (Code::Tzcnt_r64_rm64, Code::Bsf_r64_rm64),
+    (Code::Lzcnt_r16_rm16, Code::Bsr_r16_rm16),
+    (Code::Lzcnt_r32_rm32, Code::Bsr_r32_rm32),
+    (Code::Lzcnt_r64_rm64, Code::Bsr_r64_rm64),
+];
+
 /// Longest instruction.
 const LONGEST: usize = 15;
 
@@ -62,7 +72,7 @@ impl<'a> Decoding<'a> {
     }
 
     fn operation<M: Memory>(&self, from: &Instruction) -> Op<M> {
-        let code = from.code();
+        let code = self.known_as(from.code());
         let form = match table::find::<M>(code) {
             Some(form) if self.features.allow(code) => form,
             Some(_) => Form::any(exec::undefined::<M>).ends(),
@@ -104,6 +114,15 @@ impl<'a> Decoding<'a> {
             out.flags |= op::REPNE;
         }
         out
+    }
+
+    /// What an encoding means on this processor: one without a newer instruction reads its prefix as a useless REP.
+    fn known_as(&self, code: Code) -> Code {
+        if self.features.allow(code) {
+            return code;
+        }
+        let older = OLDER.iter().find(|(newer, _)| *newer == code);
+        older.map_or(code, |(_, older)| *older)
     }
 
     fn operands<M>(&self, from: &Instruction, out: &mut Op<M>) {
