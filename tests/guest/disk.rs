@@ -20,7 +20,7 @@ step write 'dd if=/dev/urandom of=/mnt/data bs=64k count=256 2>/dev/null && sync
 step sum 'sha256sum < /mnt/data'
 step again 'echo 3 > /proc/sys/vm/drop_caches; sha256sum < /mnt/data'
 step unmount 'umount /mnt'
-step errors 'dmesg | grep -iE "I/O error|EXT4-fs error|BUG:|Oops"'
+step errors 'dmesg | grep -E "I/O error|EXT4-fs error|BUG:|Oops:"'
 "#;
 
 fn run(program: &Path, words: &[&str]) -> Output {

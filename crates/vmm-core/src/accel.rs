@@ -30,8 +30,8 @@ const ACCELS: &[AccelType] = &[
 
 /// What is tried when no option says anything.
 const DEFAULT: &[&str] = &["tcg"];
-/// The processor when `-cpu` says nothing. GAP: the reference takes `qemu64`, with which Linux stops early here.
-const DEFAULT_MODEL: &str = "max";
+/// The processor when `-cpu` says nothing.
+const DEFAULT_MODEL: &str = "qemu64";
 
 /// What `-accel help` prints.
 pub(crate) fn help() -> String {

@@ -120,8 +120,8 @@ fn read<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32) -> Option<u64> {
         0x277 => cpu.msr.pat,
         0xc000_0080 => cpu.efer,
         // AMD: hardware configuration, patch level, SMM base, decode configuration.
-        0xc001_0015 | 0xc001_001f | 0xc001_0117 | 0xc001_0140 | 0xc001_0141 | 0xc001_1022
-        | 0xc001_1029 => 0,
+        0xc001_0015 | 0xc001_001f | 0xc001_0055 | 0xc001_0117 | 0xc001_0140 | 0xc001_0141
+        | 0xc001_1022 | 0xc001_1029 => 0,
         0xc001_0010 | 0xc001_0114 => 0,
         // Performance counters that do not count.
         0xc001_0000..=0xc001_0007 | 0xc001_0200..=0xc001_020b => 0,
@@ -181,7 +181,7 @@ fn write<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32, value: u64) -> O
         }
         0xc000_0080 => return set_efer(cpu, m, value),
         0xc001_0000..=0xc001_0007 | 0xc001_0200..=0xc001_020b => {}
-        0xc001_0010 | 0xc001_0015 | 0xc001_001f | 0xc001_1022 | 0xc001_1029 => {}
+        0xc001_0010 | 0xc001_0015 | 0xc001_001f | 0xc001_0055 | 0xc001_1022 | 0xc001_1029 => {}
         _ => return m.write_msr(cpu, number, value),
     }
     Some(())
