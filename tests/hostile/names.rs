@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use house_tests::bytes::{peek, poke};
 use house_tests::watch::Watch;
-use house_tests::{Limits, Scratch, ours, require, tools};
+use house_tests::{Scratch, ours, require, tools};
 
 use crate::images::Lab;
 
@@ -178,12 +178,8 @@ fn cve_2024_4467_protocols_inside_names_are_not_followed() {
             ("y.qcow2", with_data_file),
         ] {
             make(&lab, name);
-            let limits = Limits {
-                time: Duration::from_secs(5),
-                ..Limits::default()
-            };
             let info = ours()
-                .run_limited(lab.scratch.dir(), &["info", image], limits)
+                .run_measured(lab.scratch.dir(), &["info", image], Duration::from_secs(5))
                 .civil();
             assert!(info.peak < 64 << 20, "{}", info.report());
             let convert = lab.try_on(&["convert", "-O", "raw", image, "stolen"]);

