@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use house_tests::tools::our_io;
-use house_tests::{Limits, Output, Scratch, Tool, ours};
+use house_tests::{Output, Scratch, Tool, ours};
 
 pub(super) const SIZE: u64 = 1 << 20;
 pub(super) const READ: u16 = 0;
@@ -246,11 +246,8 @@ impl Liar {
     pub(super) fn run(&self, tool: &Tool, words: &[&str]) -> Output {
         let mut all = words.to_vec();
         all.push(&self.uri);
-        let limits = Limits {
-            time: Duration::from_secs(30),
-            ..Limits::default()
-        };
-        let output = tool.run_limited(self.scratch.dir(), &all, limits).civil();
+        let time = Duration::from_secs(30);
+        let output = tool.run_measured(self.scratch.dir(), &all, time).civil();
         assert!(output.peak < MOST_MEMORY, "{}", output.report());
         output
     }

@@ -220,7 +220,7 @@ fn check_slots(raw: &[u8], slots: &[Slot; SLOTS], key_len: u32, end: Option<u64>
         if slot.stripes != STRIPES {
             return fail(format!(
                 "is corrupted (stripes {} != {STRIPES})",
-                slot.stripes
+                slot.stripes.cast_signed()
             ));
         }
         let state = be32(raw, field::SLOTS + i * field::SLOT_LEN);
