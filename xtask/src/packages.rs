@@ -69,6 +69,16 @@ const NEEDS: &[Need] = &[
         why: "an NBD client that does what it is told",
     },
     Need {
+        program: "pigz",
+        package: "pigz",
+        why: "the limit beside rows of zlib in the bench",
+    },
+    Need {
+        program: "zstd",
+        package: "zstd",
+        why: "the limit beside rows of zstd in the bench",
+    },
+    Need {
         program: "openssl",
         package: "openssl",
         why: "certificates for TLS",
