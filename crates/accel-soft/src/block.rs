@@ -9,6 +9,7 @@ use x86_cpu::isa::{Decoding, Op, Undecoded, op};
 use x86_cpu::state::{CodeSize, CpuState};
 use x86_cpu::word::index;
 
+use crate::slow::next_page;
 use crate::soft::Soft;
 
 /// Operations in a block at most.
@@ -150,7 +151,7 @@ impl Cache {
         let key = physical << 2 | jump_key(cpu, soft) >> 1 & 3;
         let known = self.by_address.get(&key).copied();
         let number = match known {
-            Some(number) if self.blocks[index(u64::from(number))].fresh() => number,
+            Some(number) if self.usable(cpu, soft, linear, number)? => number,
             _ => {
                 let block = decode(cpu, soft, linear, physical)?;
                 if self.blocks.len() >= MOST {
@@ -166,6 +167,16 @@ impl Cache {
             block: number,
         };
         Ok(index(u64::from(number)))
+    }
+
+    /// Whether a block is fresh, and its second page, if it has one, is still the one that follows.
+    fn usable(&self, cpu: &mut CpuState, soft: &mut Soft, linear: u64, number: u32) -> Step<bool> {
+        let block = &self.blocks[index(u64::from(number))];
+        if !block.fresh() || block.pages[0] == block.pages[1] {
+            return Ok(block.fresh());
+        }
+        let behind = soft.code_address(cpu, next_page(cpu, linear))?;
+        Ok(behind == block.pages[1])
     }
 
     fn keep(&mut self, key: u64, block: Block) -> u32 {
@@ -257,11 +268,7 @@ fn across(
     let mut bytes = [0; 15];
     let room = room.min(15);
     soft.code_bytes(physical, &mut bytes[..room]);
-    let mut next = (linear & !0xfff).wrapping_add(4096);
-    if !cpu.long_mode() {
-        next &= 0xffff_ffff;
-    }
-    let behind = soft.code_address(cpu, next)?;
+    let behind = soft.code_address(cpu, next_page(cpu, linear))?;
     let second = source(soft, behind);
     soft.code_bytes(behind, &mut bytes[room..]);
     let mut decoding = Decoding::new(&bytes, cpu.code, &cpu.features);

@@ -28,7 +28,7 @@ fn unit(physical: u64, rest: usize) -> usize {
 }
 
 /// The first byte of the next page.
-fn next_page(cpu: &CpuState, linear: u64) -> u64 {
+pub(crate) fn next_page(cpu: &CpuState, linear: u64) -> u64 {
     let next = (linear & !0xfff).wrapping_add(4096);
     if cpu.long_mode() {
         next
@@ -48,19 +48,20 @@ pub(crate) fn watched(cpu: &CpuState, linear: u64) -> bool {
         })
 }
 
-/// Notes data breakpoints that an access meets.
-pub(crate) fn note_watch(cpu: &mut CpuState, linear: u64, access: Access) {
-    if cpu.debug.control & 0xff == 0 || access == Access::Execute {
+/// Notes the data breakpoints that an access to `bytes` from `linear` meets.
+pub(crate) fn note_watch(cpu: &mut CpuState, linear: u64, bytes: usize, access: Access) {
+    let control = cpu.debug.control;
+    if control & 0xff == 0 {
         return;
     }
     for n in 0..4 {
-        let control = cpu.debug.control;
         let kind = control >> (16 + 4 * n) & 3;
         let length = [1, 2, 8, 4][index(control >> (18 + 4 * n) & 3)];
         let start = cpu.debug.address[n] & !(length - 1);
-        let meets = kind == 3 || kind == 1 && access == Access::Write;
-        // GAP: the access's own width is not known here, so one that begins before the watched bytes is not seen.
-        if control >> (2 * n) & 3 != 0 && meets && (start..start + length).contains(&linear) {
+        let kind_meets = kind == 3 || kind == 1 && access == Access::Write;
+        let overlap = start.wrapping_sub(linear) < bytes as u64
+            || linear.wrapping_sub(start) < length;
+        if control >> (2 * n) & 3 != 0 && kind_meets && overlap {
             cpu.debug_hits |= 1 << n;
         }
     }
@@ -86,6 +87,7 @@ impl Soft {
         } else {
             self.fetch(&place, &mut bytes[..T::BYTES]);
         }
+        note_watch(cpu, linear, T::BYTES, access);
         Ok(T::from_bytes(&bytes[..T::BYTES]))
     }
 
@@ -109,6 +111,7 @@ impl Soft {
         } else {
             self.put(&place, &bytes[..T::BYTES]);
         }
+        note_watch(cpu, linear, T::BYTES, Access::Write);
         Ok(())
     }
 
@@ -205,8 +208,11 @@ impl Soft {
             return Ok(old);
         }
         match self.place(cpu, linear, Access::Write, who)? {
-            // SAFETY: the bytes lie in one page of the map that is kept.
-            Place::Host(host) => Ok(unsafe { raw::update::<W>(host, change) }),
+            Place::Host(host) => {
+                note_watch(cpu, linear, W::BYTES, Access::Write);
+                // SAFETY: the bytes lie in one page of the map that is kept.
+                Ok(unsafe { raw::update::<W>(host, change) })
+            }
             Place::Bus(_) => {
                 let old = self.read_slow::<W>(cpu, linear, Access::Write, who)?.zx();
                 self.write_slow(cpu, linear, W::cut(change(old)), who)?;

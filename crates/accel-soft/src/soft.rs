@@ -178,7 +178,6 @@ impl Soft {
         who: Who,
     ) -> Step<Place> {
         let (page, host) = self.translate(cpu, linear, access, who)?;
-        note_watch(cpu, linear, access);
         match host {
             Some(found) if access == Access::Write && found.read_only => {
                 Ok(Place::Bus(page.physical))
@@ -296,7 +295,10 @@ impl Memory for Soft {
         let host = match self.tlb[self.current % 3].find(linear, 16, Access::Write) {
             Some(host) => host,
             None => match self.place(cpu, linear, Access::Write, who)? {
-                Place::Host(host) => host,
+                Place::Host(host) => {
+                    note_watch(cpu, linear, 16, Access::Write);
+                    host
+                }
                 Place::Bus(_) => {
                     let old = self.read_slow::<u128>(cpu, linear, Access::Write, who)?;
                     let value = if old == expected { new } else { old };

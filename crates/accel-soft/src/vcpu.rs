@@ -209,6 +209,9 @@ impl SoftVcpu {
         let resume = cpu.flags.has(flags::RF);
         if let Err(trap) = (op.run)(cpu, &mut self.soft, op) {
             interrupted(cpu, op);
+            if trap == Trap::Again && stepping {
+                cpu.debug_hits |= 1 << 14;
+            }
             return Err(trap);
         }
         if !op.has(op::JUMPS) {
@@ -231,7 +234,7 @@ impl SoftVcpu {
 /// Sets `rip` to an instruction that did not complete, and sorts its fault.
 #[cold]
 fn interrupted(cpu: &mut CpuState, op: &Op<Soft>) {
-    cpu.rip = op.ip(cpu);
+    cpu.back_to(op);
     let stack = usize::from(op.segment) == seg::SS || usize::from(op.segment) == seg::FLAT_STACK;
     if cpu.fault.non_canonical && cpu.fault.vector == fault::GP && stack {
         cpu.fault.vector = fault::SS;

@@ -50,6 +50,8 @@ pub struct Fault {
     pub non_canonical: bool,
     /// Bits that a #DB sets in DR6.
     pub dr6: u64,
+    /// It came up in a task just switched to: `rip` is already that task's.
+    pub switched: bool,
 }
 
 impl Fault {

@@ -376,6 +376,14 @@ impl CpuState {
         }
     }
 
+    /// Sets `rip` to an operation that did not complete, unless a task that it switched to has its own.
+    #[inline]
+    pub fn back_to<M>(&mut self, op: &crate::isa::Op<M>) {
+        if !std::mem::take(&mut self.fault.switched) {
+            self.rip = op.ip(self);
+        }
+    }
+
     /// I/O privilege level.
     pub fn iopl(&self) -> u8 {
         u8::try_from((self.flags.system & flags::IOPL) >> 12).unwrap_or(3)

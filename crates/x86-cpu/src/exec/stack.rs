@@ -143,8 +143,10 @@ pub(crate) fn enter<W: Word, M: Memory>(cpu: &mut CpuState, m: &mut M, op: &Op<M
     let level = i64::from(low8(op.imm >> 32) & 31);
     let step = i64::from(W::BITS / 8);
     let base = cpu.gpr[reg::RBP];
-    let frame = stack_moved(cpu, -step);
-    stack_write(cpu, m, frame, W::cut(base))?;
+    let first = stack_moved(cpu, -step);
+    stack_write(cpu, m, first, W::cut(base))?;
+    // The frame pointer is the whole of ESP, also where the stack itself counts only SP.
+    let frame = cpu.gpr[reg::RSP] & !cpu.stack_mask | first;
     let mut below = step;
     for n in 1..level {
         let from = base.wrapping_add_signed(-step * n) & cpu.stack_mask;

@@ -6,7 +6,7 @@
 use super::access::{Access, get, segmented, set};
 use super::system::io;
 use crate::fault::{Step, Trap};
-use crate::flags::DF;
+use crate::flags::{DF, TF};
 use crate::isa::{Op, op};
 use crate::memory::Memory;
 use crate::state::{CpuState, seg};
@@ -62,6 +62,12 @@ fn target<W: Word, M>(cpu: &mut CpuState, op: &Op<M>, access: Access) -> Step<u6
     segmented(cpu, target_segment(cpu), offset, W::BYTES, access)
 }
 
+/// Whether a debug trap is due after this step.
+#[inline(always)]
+fn trapped(cpu: &CpuState) -> bool {
+    cpu.flags.has(TF) || cpu.debug_hits != 0
+}
+
 /// Runs `step` once, or with REP as often as the count says.
 #[inline(always)]
 fn repeat<M: Memory>(
@@ -85,14 +91,17 @@ fn repeat<M: Memory>(
         left = left.checked_sub(1).unwrap_or(PATIENCE);
         step(cpu, m)?;
         // The step may have done more than one.
-        let count = address(cpu, op, COUNT);
-        set_address(cpu, op, COUNT, count.wrapping_sub(1));
+        let count = address(cpu, op, COUNT).wrapping_sub(1);
+        set_address(cpu, op, COUNT, count);
+        if trapped(cpu) && op.cut_address(count) != 0 {
+            return Err(Trap::Again);
+        }
     }
 }
 
 /// How many steps from `offset` upwards stay in the address size and need no segment check.
 fn run_length<W: Word, M>(cpu: &CpuState, op: &Op<M>, segment: u8, offset: u64, count: u64) -> u64 {
-    if cpu.flags.has(DF) || !cpu.seg[usize::from(segment & 7)].unchecked {
+    if cpu.flags.has(DF | TF) || !cpu.seg[usize::from(segment & 7)].unchecked {
         return 0;
     }
     let room = op.cut_address(u64::MAX) - offset;
@@ -205,9 +214,13 @@ fn repeat_while<M: Memory>(
         }
         left = left.checked_sub(1).unwrap_or(PATIENCE);
         step(cpu, m)?;
-        set_address(cpu, op, COUNT, count.wrapping_sub(1));
+        let count = count.wrapping_sub(1);
+        set_address(cpu, op, COUNT, count);
         if cpu.flags.zf() != op.has(op::REP) {
             return Ok(());
+        }
+        if trapped(cpu) && op.cut_address(count) != 0 {
+            return Err(Trap::Again);
         }
     }
 }

@@ -42,6 +42,8 @@ impl Event {
 /// Delivers the exception in [`CpuState::fault`], whose instruction is at `rip`; whatever goes wrong on the way becomes a double
 /// fault, and then a shutdown.
 pub fn exception<M: Memory>(cpu: &mut CpuState, m: &mut M) {
+    // A trap that is due after HLT ends the halt.
+    cpu.halted = false;
     let first = cpu.fault;
     let event = Event {
         vector: first.vector,
@@ -363,7 +365,7 @@ pub(crate) fn int<M: Memory>(cpu: &mut CpuState, m: &mut M, op: &Op<M>) -> Step 
                 code: None,
                 source: Source::Software,
             };
-            return real(cpu, m, &event, 0).inspect_err(|_| cpu.rip = op.ip(cpu));
+            return real(cpu, m, &event, 0).inspect_err(|_| cpu.back_to(op));
         }
         if cpu.iopl() < 3 {
             return Err(cpu.gp());
@@ -390,7 +392,7 @@ fn software<M: Memory>(cpu: &mut CpuState, m: &mut M, op: &Op<M>, vector: u8) ->
         code: None,
         source: Source::Software,
     };
-    deliver(cpu, m, &event).inspect_err(|_| cpu.rip = op.ip(cpu))
+    deliver(cpu, m, &event).inspect_err(|_| cpu.back_to(op))
 }
 
 /// INT3.
@@ -407,13 +409,14 @@ pub(crate) fn into<M: Memory>(cpu: &mut CpuState, m: &mut M, op: &Op<M>) -> Step
     Ok(())
 }
 
-/// INT1: a debug exception without bits in DR6.
+/// INT1: a debug exception without bits in DR6 of its own; one that a load of SS held off becomes one with it.
 pub(crate) fn int1<M: Memory>(cpu: &mut CpuState, m: &mut M, op: &Op<M>) -> Step {
     cpu.rip = op.next(cpu);
+    cpu.debug.status |= std::mem::take(&mut cpu.debug_hits);
     let event = Event {
         vector: fault::DB,
         code: None,
         source: Source::Exception,
     };
-    deliver(cpu, m, &event).inspect_err(|_| cpu.rip = op.ip(cpu))
+    deliver(cpu, m, &event).inspect_err(|_| cpu.back_to(op))
 }

@@ -221,11 +221,21 @@ fn switch<M: Memory>(
     if reason != Reason::Return {
         set_busy(cpu, m, address, true)?;
     }
-    // From here on the new task is the one that faults.
     cpu.task = task.segment(selector);
     cpu.task.attributes |= attr::RW;
     cpu.cr0 |= cr::TS;
-    enter(cpu, m, &image, task.kind() & 8 != 0, nested)?;
+    begin(cpu, m, &image, reason, nested).inspect_err(|_| cpu.fault.switched = true)
+}
+
+/// The new task's part of a switch; it is the one that faults.
+fn begin<M: Memory>(
+    cpu: &mut CpuState,
+    m: &mut M,
+    image: &Image,
+    reason: Reason,
+    nested: bool,
+) -> Step {
+    enter(cpu, m, image, cpu.task.is(attr::CODE), nested)?;
     if let Reason::Event { code: Some(code) } = reason {
         let mut stack = NewStack::present(cpu);
         if cpu.task.is(attr::CODE) {
@@ -237,6 +247,13 @@ fn switch<M: Memory>(
     }
     if cpu.rip > u64::from(cpu.seg[seg::CS].limit) {
         return Err(cpu.gp());
+    }
+    if image.trap {
+        return Err(cpu.raise_fault(fault::Fault {
+            vector: fault::DB,
+            dr6: 1 << 15,
+            ..fault::Fault::default()
+        }));
     }
     Ok(())
 }
@@ -285,14 +302,6 @@ fn enter<M: Memory>(
     }
     cpu.refresh();
     m.mode_changed(cpu);
-    if image.trap {
-        let dr6 = 1 << 15;
-        return Err(cpu.raise_fault(fault::Fault {
-            vector: fault::DB,
-            dr6,
-            ..fault::Fault::default()
-        }));
-    }
     Ok(())
 }
 

@@ -1,5 +1,12 @@
 //! Small guests on plain memory.
 
+mod bench;
+mod debug;
+mod modes;
+mod paging;
+mod segments;
+mod tasks;
+
 use accel_core::{Accel, CpuBus, Exit, Registers, Slot, Vcpu};
 use guest_mem::Ram;
 use x86_cpu::cpuid::Features;
