@@ -59,8 +59,8 @@ pub(crate) fn note_watch(cpu: &mut CpuState, linear: u64, bytes: usize, access: 
         let length = [1, 2, 8, 4][index(control >> (18 + 4 * n) & 3)];
         let start = cpu.debug.address[n] & !(length - 1);
         let kind_meets = kind == 3 || kind == 1 && access == Access::Write;
-        let overlap = start.wrapping_sub(linear) < bytes as u64
-            || linear.wrapping_sub(start) < length;
+        let overlap =
+            start.wrapping_sub(linear) < bytes as u64 || linear.wrapping_sub(start) < length;
         if control >> (2 * n) & 3 != 0 && kind_meets && overlap {
             cpu.debug_hits |= 1 << n;
         }

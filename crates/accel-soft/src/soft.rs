@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use accel_core::{CpuBus, MSR_APIC_BASE, MSR_TSC_DEADLINE};
+use x86_cpu::cpuid::{Feature, Leaf, PHYSICAL_BITS};
 use x86_cpu::fault::{self, Fault};
 use x86_cpu::state::{CpuState, cr};
 use x86_cpu::word::{Unit, Word, index, low8, low32};
@@ -24,6 +25,9 @@ const SUPERVISOR: usize = 0;
 /// Supervisor with AC: SMAP lets it through.
 const SUPERVISOR_AC: usize = 1;
 const USER: usize = 2;
+
+/// x2APIC mode, in [`MSR_APIC_BASE`].
+const APIC_BASE_X2: u64 = 1 << 10;
 
 /// Everything around one processor.
 pub(crate) struct Soft {
@@ -374,6 +378,11 @@ impl Memory for Soft {
 
     fn write_msr(&mut self, cpu: &mut CpuState, number: u32, value: u64) -> Option<()> {
         self.used_bus = true;
+        let x2apic = cpu.features.has(Feature(Leaf::L1Ecx, 21));
+        let beyond = value >> PHYSICAL_BITS != 0 || value & APIC_BASE_X2 != 0 && !x2apic;
+        if number == MSR_APIC_BASE && beyond {
+            return None;
+        }
         let value = match number {
             // A deadline that has passed already is still one: it must not become "none".
             MSR_TSC_DEADLINE if value != 0 => value.saturating_sub(cpu.msr.tsc_offset).max(1),

@@ -112,7 +112,10 @@ fn an_access_to_debug_registers_can_be_trapped() {
     let (end, ip, status) = watched(0x400 | 1 << 13, &[0x0f, 0x21, 0xc0]);
     assert_eq!((end.vector, ip), (DB, 0));
     assert_eq!(status & 1 << 13, 1 << 13);
-    assert_eq!(Bench::long().user().run(&[0x0f, 0x21, 0xc0]).what(), (GP, 0));
+    assert_eq!(
+        Bench::long().user().run(&[0x0f, 0x21, 0xc0]).what(),
+        (GP, 0)
+    );
 }
 
 #[test]

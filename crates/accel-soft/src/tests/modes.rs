@@ -50,13 +50,13 @@ fn virtual_8086_code_has_real_segments() {
 #[test]
 fn virtual_8086_code_is_kept_from_interrupt_flag_and_ports() {
     for code in [
-        &[0xfa][..],      // cli
-        &[0x9c],          // pushf
-        &[0x9d],          // popf
-        &[0xcd, 0x1f],    // int
-        &[0xcf],          // iret
-        &[0xf4],          // hlt
-        &[0xe6, 0x10],    // out
+        &[0xfa][..],         // cli
+        &[0x9c],             // pushf
+        &[0x9d],             // popf
+        &[0xcd, 0x1f],       // int
+        &[0xcf],             // iret
+        &[0xf4],             // hlt
+        &[0xe6, 0x10],       // out
         &[0x0f, 0x20, 0xc0], // mov eax,cr0
     ] {
         let end = virtual_8086(0, code).run(&[0xcf]);
@@ -156,8 +156,17 @@ fn control_registers_refuse_combinations() {
     let code = [0xb8, 0, 0x80, 0, 0, 0x0f, 0x22, 0xe0];
     assert_eq!(Bench::protected().run(&code).what(), (GP, 0));
     // Privileged, all of them.
-    for code in [&[0x0f, 0x22, 0xc0][..], &[0x0f, 0x06], &[0xf4], &[0x0f, 0x30]] {
-        assert_eq!(Bench::protected().user().run(code).what(), (GP, 0), "{code:x?}");
+    for code in [
+        &[0x0f, 0x22, 0xc0][..],
+        &[0x0f, 0x06],
+        &[0xf4],
+        &[0x0f, 0x30],
+    ] {
+        assert_eq!(
+            Bench::protected().user().run(code).what(),
+            (GP, 0),
+            "{code:x?}"
+        );
     }
 }
 

@@ -239,7 +239,11 @@ fn smep_and_smap_keep_the_kernel_off_user_pages() {
     wants(with(cr::SMAP), WRITE_64, Some(3));
     wants(with(cr::SMAP), FETCH, None);
     // STAC opens.
-    wants(with(cr::SMAP), &[&[0x0f, 0x01, 0xcb], READ_64].concat(), None);
+    wants(
+        with(cr::SMAP),
+        &[&[0x0f, 0x01, 0xcb], READ_64].concat(),
+        None,
+    );
     // SMEP alone makes the fetch bit of error codes.
     let bench = two_levels(cr::SMEP);
     for page in 0..0x20 {
@@ -252,7 +256,9 @@ fn smep_and_smap_keep_the_kernel_off_user_pages() {
 fn protection_keys_limit_data_of_users() {
     // mov ecx,0; mov edx,0; mov eax,KEYS; wrpkru, and then the access.
     let program = |keys: u8, access: &[u8]| {
-        let mut code = vec![0x31, 0xc9, 0x31, 0xd2, 0xb8, keys, 0, 0, 0, 0x0f, 0x01, 0xef];
+        let mut code = vec![
+            0x31, 0xc9, 0x31, 0xd2, 0xb8, keys, 0, 0, 0, 0x0f, 0x01, 0xef,
+        ];
         code.extend(access);
         code
     };
@@ -304,7 +310,9 @@ fn five_levels_reach_further() {
 #[test]
 fn process_identifiers_have_rules() {
     // mov rax,cr4; bts rax,17; mov cr4,rax
-    let switch_on = [0x0f, 0x20, 0xe0, 0x48, 0x0f, 0xba, 0xe8, 17, 0x0f, 0x22, 0xe0];
+    let switch_on = [
+        0x0f, 0x20, 0xe0, 0x48, 0x0f, 0xba, 0xe8, 17, 0x0f, 0x22, 0xe0,
+    ];
     let mut bench = long(0);
     bench.change(|registers| registers.cr3 |= 5);
     assert_eq!(bench.run(&switch_on).what(), (GP, 0));
@@ -320,7 +328,9 @@ fn process_identifiers_have_rules() {
     assert_eq!(long(0).run(&load).what(), (GP, 0));
     // Paging cannot be switched off while they are on; neither can long mode by it.
     assert_eq!(
-        bench.run(&[0x0f, 0x20, 0xc0, 0x0f, 0xba, 0xf0, 31, 0x0f, 0x22, 0xc0]).what(),
+        bench
+            .run(&[0x0f, 0x20, 0xc0, 0x0f, 0xba, 0xf0, 31, 0x0f, 0x22, 0xc0])
+            .what(),
         (GP, 0)
     );
 }
@@ -350,7 +360,12 @@ fn accesses_wrap_at_4_gib_in_32_bit_code() {
     assert_eq!(bench.registers().general[0], 0x4433_2211);
     // mov ebx,0xffffffff; mov al,[ebx+0x10]: the address itself wraps
     bench.put(0xf, &[0x99]);
-    assert_eq!(bench.run(&[0xbb, 0xff, 0xff, 0xff, 0xff, 0x8a, 0x43, 0x10]).vector, DONE);
+    assert_eq!(
+        bench
+            .run(&[0xbb, 0xff, 0xff, 0xff, 0xff, 0x8a, 0x43, 0x10])
+            .vector,
+        DONE
+    );
     assert_eq!(bench.registers().general[0] & 0xff, 0x99);
 }
 

@@ -87,7 +87,11 @@ fn loads_are_refused_with_the_selector() {
     let wants = |segment: u8, attributes: u16, selector: u16, end: (u8, u32)| {
         let mut bench = Bench::protected();
         bench.set_descriptor(FREE, descriptor(0, 0xffff, attributes));
-        assert_eq!(bench.run(&load(segment, selector)).what(), end, "{attributes:x}");
+        assert_eq!(
+            bench.run(&load(segment, selector)).what(),
+            end,
+            "{attributes:x}"
+        );
     };
     let name = u32::from(FREE);
     wants(ES, 0x4013, FREE, (NP, name));
@@ -162,7 +166,10 @@ fn calls(access: u8, words: u8, target: u16, prepare: impl FnOnce(&mut Bench)) -
 #[test]
 fn a_call_gate_changes_the_stack_and_copies_words() {
     let (bench, end) = calls(0xec, 2, CODE_0, |_| {});
-    assert_eq!((end.what(), end.ip, end.cs), ((DONE, 0), INSIDE + 1, CODE_0));
+    assert_eq!(
+        (end.what(), end.ip, end.cs),
+        ((DONE, 0), INSIDE + 1, CODE_0)
+    );
     // From the top: ss, esp, two words, cs, eip.
     let words: Vec<u64> = (1..=6).map(|n| bench.int(INNER - 4 * n, 4)).collect();
     let (ss, cs) = (u64::from(DATA_3), u64::from(CODE_3));
@@ -175,8 +182,27 @@ fn a_return_takes_words_and_closes_inner_segments() {
     // push DATA_3; push OUTER; push CODE_3; push 0xc000; retf 8
     let (ss, cs) = (u8::try_from(DATA_3), u8::try_from(CODE_3));
     let code = [
-        0x6a, ss.expect("small"), 0x68, 0, 0xa0, 0, 0, 0x6a, 0, 0x6a, 0, 0x6a,
-        cs.expect("small"), 0x68, 0, 0xc0, 0, 0, 0xca, 8, 0,
+        0x6a,
+        ss.expect("small"),
+        0x68,
+        0,
+        0xa0,
+        0,
+        0,
+        0x6a,
+        0,
+        0x6a,
+        0,
+        0x6a,
+        cs.expect("small"),
+        0x68,
+        0,
+        0xc0,
+        0,
+        0,
+        0xca,
+        8,
+        0,
     ];
     bench.put(INSIDE, &[0xcc]);
     let end = bench.run(&code);
@@ -221,10 +247,19 @@ fn interrupts_go_in_and_error_codes_name_what_was_wrong() {
     };
     let inside = 0x4000 + 0x1f * 16;
     // INT 0x1f, closed to users: general protection names the gate, without EXT.
-    assert_eq!(run(0x1f, gate(CODE_0, inside, 0x8e, 0)).what(), (GP, 0x1f * 8 + 2));
-    assert_eq!(run(0x1f, gate(CODE_0, inside, 0x6e, 0)).what(), (NP, 0x1f * 8 + 2));
+    assert_eq!(
+        run(0x1f, gate(CODE_0, inside, 0x8e, 0)).what(),
+        (GP, 0x1f * 8 + 2)
+    );
+    assert_eq!(
+        run(0x1f, gate(CODE_0, inside, 0x6e, 0)).what(),
+        (NP, 0x1f * 8 + 2)
+    );
     assert_eq!(run(0x1f, gate(0, inside, 0xee, 0)).what(), (GP, 0));
-    assert_eq!(run(0x1f, gate(DATA_0, inside, 0xee, 0)).what(), (GP, u32::from(DATA_0)));
+    assert_eq!(
+        run(0x1f, gate(DATA_0, inside, 0xee, 0)).what(),
+        (GP, u32::from(DATA_0))
+    );
     let end = run(0x1f, gate(CODE_0, inside, 0xee, 0));
     assert_eq!((end.vector, end.ip, end.cs), (0x1f, CODE + 2, CODE_3));
     // Beyond the table.
@@ -256,6 +291,8 @@ fn conforming_code_keeps_the_level() {
     assert_eq!((end.vector, end.cs), (DONE, FREE | 3));
     // Code of level 0 that does not conform is out of reach.
     let [low, high] = CODE_0.to_le_bytes();
-    let end = Bench::protected().user().run(&[0xea, 0, 0xc0, 0, 0, low, high]);
+    let end = Bench::protected()
+        .user()
+        .run(&[0xea, 0, 0xc0, 0, 0, low, high]);
     assert_eq!(end.what(), (GP, u32::from(CODE_0)));
 }

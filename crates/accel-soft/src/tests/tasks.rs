@@ -179,7 +179,10 @@ fn what_is_wrong_with_the_new_task_happens_in_it() {
     };
     assert_eq!(third(&|bench| bench.put_int(OTHER + 80, 4, 0)), 0);
     let of = u64::from(DATA_3 & !3);
-    assert_eq!(third(&|bench| bench.put_int(OTHER + 80, 4, u64::from(DATA_3))), of);
+    assert_eq!(
+        third(&|bench| bench.put_int(OTHER + 80, 4, u64::from(DATA_3))),
+        of
+    );
     let of = u64::from(CODE_3 & !3);
     assert_eq!(third(&|bench| bench.put_int(OTHER + 76, 4, of)), of);
     assert_eq!(third(&|bench| bench.put_int(OTHER + 96, 4, 0x100)), 0x100);
