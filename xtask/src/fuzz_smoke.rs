@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::shell::{cargo, root, run};
+use crate::shell::{root, run};
+use crate::test;
 
 /// Most address space of the run, so that a huge allocation fails at once.
 const ADDRESS_SPACE: &str = "--as=4294967296";
@@ -15,17 +16,16 @@ const ADDRESS_SPACE: &str = "--as=4294967296";
 /// # Errors
 /// When one finds something; the input is in `target/fuzz/artifacts`.
 pub(crate) fn smoke(words: &[String]) -> Result<()> {
-    let (fuzz, target) = (root().join("tests/fuzz"), root().join("target/fuzz"));
-    let mut build = cargo(&["build", "--release", "--bin", "smoke", "--manifest-path"]);
-    build.arg(fuzz.join("Cargo.toml"));
-    run(build.env("CARGO_TARGET_DIR", &target))?;
+    let target = root().join("target");
+    test::build()?;
     let (seconds, targets) = words
         .split_first()
         .map_or(("5", &[][..]), |(first, rest)| (first.as_str(), rest));
     let mut smoke = Command::new("prlimit");
     smoke
         .args([ADDRESS_SPACE, "--"])
-        .arg(target.join("release/smoke"));
-    smoke.arg(fuzz.join("corpus")).arg(target.join("artifacts"));
+        .arg(target.join("debug/smoke"));
+    smoke.arg(root().join("tests/fuzz/corpus"));
+    smoke.arg(target.join("fuzz/artifacts"));
     run(smoke.arg(seconds).args(targets).env("RUST_BACKTRACE", "1"))
 }

@@ -29,7 +29,7 @@ struct Counts {
 pub(crate) fn run(words: &[String]) -> Result<()> {
     packages::install();
     let start = Instant::now();
-    shell::run(&mut cargo(&["build", "--workspace", "--bins"]))?;
+    build()?;
     let skips = root().join("target").join("skipped-tests");
     if skips.exists() {
         fs::remove_file(&skips)?;
@@ -44,6 +44,14 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         bail!("tests failed");
     }
     Ok(())
+}
+
+/// Builds every program and every test at once: apart, the crates that only tests ask features of would be built twice.
+///
+/// # Errors
+/// When something does not build.
+pub(crate) fn build() -> Result<()> {
+    shell::run(&mut cargo(&["build", "--workspace", "--bins", "--tests"]))
 }
 
 /// Runs `cargo test`, showing its output and adding up its results.

@@ -47,7 +47,7 @@ impl CpuBus for Nothing {
 }
 
 /// The first byte picks the mode, the next eight fill registers, the rest is code at 0x1000.
-pub fn instructions(data: &[u8]) {
+pub(crate) fn instructions(data: &[u8]) {
     let Some((head, code)) = data.split_at_checked(9) else {
         return;
     };
@@ -109,7 +109,7 @@ fn long_mode(ram: &Ram, registers: &mut Registers) {
 }
 
 /// Programs to start from: moves, a loop, a string, a far jump, a trap.
-pub fn instruction_seeds() -> Vec<Vec<u8>> {
+pub(crate) fn instruction_seeds() -> Vec<Vec<u8>> {
     let codes: [&[u8]; 5] = [
         &[0xb8, 1, 0, 0, 0, 0x89, 0xc3, 0xf4],
         &[0xb9, 10, 0, 0, 0, 0x01, 0xc8, 0xff, 0xc9, 0x75, 0xfa, 0xf4],

@@ -93,8 +93,8 @@ fn made(format: &'static str, options: &[(&'static str, Value)]) -> Vec<u8> {
 }
 
 /// Words of these ranges, and those that are not zero anywhere else and no data.
-fn places(image: &[u8], ranges: &[std::ops::Range<usize>]) -> Vec<usize> {
-    let named = ranges.iter().cloned().flat_map(|r| r.step_by(4));
+fn places(image: &[u8], ranges: &[(usize, usize)]) -> Vec<usize> {
+    let named = ranges.iter().flat_map(|&(from, to)| (from..to).step_by(4));
     let used = (0..image.len().saturating_sub(8)).step_by(4).filter(|at| {
         let word = &image[*at..*at + 8];
         word != [0; 8] && word != [0x5a; 8] && word != [0xff; 8]
@@ -184,20 +184,20 @@ fn dmg_image() -> Vec<u8> {
 }
 
 fn base(name: &str) -> Base {
-    let little = |format, image: Vec<u8>, ranges: &[std::ops::Range<usize>]| Base {
+    let little = |format, image: Vec<u8>, ranges: &[(usize, usize)]| Base {
         format,
         places: places(&image, ranges),
         image,
         seal: unsealed,
     };
     match name {
-        "vdi" => little("vdi", made("vdi", &[]), &[0..520]),
-        "vmdk" => little("vmdk", made("vmdk", &[]), &[0..80, 10_752..10_800]),
-        "parallels" => little("parallels", made("parallels", &[]), &[0..80]),
-        "qcow" => little("qcow", made("qcow", &[]), &[0..64]),
-        "qed" => little("qed", made("qed", &[]), &[0..64, 65536..65552]),
-        "cloop" => little("cloop", foreign::cloop(&disk(), 4096), &[128..160]),
-        "bochs" => little("bochs", foreign::bochs(&disk(), 4096, 2), &[64..100]),
+        "vdi" => little("vdi", made("vdi", &[]), &[(0, 520)]),
+        "vmdk" => little("vmdk", made("vmdk", &[]), &[(0, 80), (10_752, 10_800)]),
+        "parallels" => little("parallels", made("parallels", &[]), &[(0, 80)]),
+        "qcow" => little("qcow", made("qcow", &[]), &[(0, 64)]),
+        "qed" => little("qed", made("qed", &[]), &[(0, 64), (65536, 65552)]),
+        "cloop" => little("cloop", foreign::cloop(&disk(), 4096), &[(128, 160)]),
+        "bochs" => little("bochs", foreign::bochs(&disk(), 4096, 2), &[(64, 100)]),
         "dmg" => little("dmg", dmg_image(), &[]),
         "vpc" | "vpc-child" => {
             let image = if name == "vpc" {
@@ -207,7 +207,11 @@ fn base(name: &str) -> Base {
             };
             Base {
                 seal: seal_vhd,
-                ..little("vpc", image, &[0..84, 512..600, 1088..1152, 1536..1544])
+                ..little(
+                    "vpc",
+                    image,
+                    &[(0, 84), (512, 600), (1088, 1152), (1536, 1544)],
+                )
             }
         }
         _ => {
@@ -218,11 +222,11 @@ fn base(name: &str) -> Base {
             };
             let (log, bat) = (1 << 20, hyperv::BAT);
             let ranges = [
-                65600..65616,
-                131_136..131_152,
-                log..log + 160,
-                bat..bat + 32,
-                bat + 32768..bat + 32776,
+                (65600, 65616),
+                (131_136, 131_152),
+                (log, log + 160),
+                (bat, bat + 32),
+                (bat + 32768, bat + 32776),
             ];
             Base {
                 seal: seal_vhdx,

@@ -11,8 +11,8 @@ use block_core::{Perms, Root};
 use block_export::{Export, Server};
 use nbd_proto::flags::{BASE_ALLOCATION, command, handshake, option, option_reply};
 use nbd_proto::{
-    ChunkHead, Command, Extent, GoRequest, Greeting, Info, MetaContext, MetaRequest, Request, chunk,
-    encode_chunk_head, encode_extents, encode_option, encode_option_reply,
+    ChunkHead, Command, Extent, GoRequest, Greeting, Info, MetaContext, MetaRequest, Request,
+    chunk, encode_chunk_head, encode_extents, encode_option, encode_option_reply,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
@@ -46,7 +46,11 @@ impl AsyncRead for Script {
 }
 
 impl AsyncWrite for Script {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -135,8 +139,9 @@ fn honest_server(extended: bool) -> Vec<u8> {
     let mut data = 512_u64.to_be_bytes().to_vec();
     data.resize(8 + READ / 2, b'x');
     part(1, chunk::OFFSET_DATA, false, &data);
-    let mut hole = (512 + READ as u64 / 2).to_be_bytes().to_vec();
-    hole.extend((READ as u32 / 2).to_be_bytes());
+    let half = u32::try_from(READ / 2).expect("a small buffer");
+    let mut hole = (512 + u64::from(half)).to_be_bytes().to_vec();
+    hole.extend(half.to_be_bytes());
     part(1, chunk::OFFSET_HOLE, true, &hole);
     let extents = [Extent {
         len: READ as u64,
@@ -193,7 +198,12 @@ fn honest_client(forms: &[u32]) -> Vec<u8> {
         let with_payload = extended && write;
         let request = Request {
             command,
-            flags: flags | if with_payload { command::PAYLOAD_LEN } else { 0 },
+            flags: flags
+                | if with_payload {
+                    command::PAYLOAD_LEN
+                } else {
+                    0
+                },
             cookie,
             offset: 4096,
             len: if command == Command::Flush { 0 } else { 1024 },

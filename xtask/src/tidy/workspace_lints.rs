@@ -11,10 +11,6 @@ pub(super) const RULE: Rule = Rule {
 fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in tree.manifests() {
-        // The fuzz targets are a workspace of their own.
-        if file.path.starts_with("tests/fuzz/") {
-            continue;
-        }
         let Some(manifest) = Manifest::read(file) else {
             continue;
         };
