@@ -9,6 +9,7 @@ mod images;
 mod luks;
 mod lying_servers;
 mod names;
+mod nbd_clients;
 mod packed;
 mod read_only;
 mod starttls;

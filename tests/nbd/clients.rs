@@ -208,38 +208,91 @@ fn nbdcopy_and_our_server() {
     }
 }
 
-/// The three forms of replies, asked for one by one through libnbd's shell.
+/// libnbd's shell, a program at a time. Debian's package is for the system's own Python.
+fn python(code: &str) -> Command {
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", code]);
+    command
+}
+
+/// # Errors
+/// That it is not there.
+pub(crate) fn libnbd_for_python() -> Result<(), String> {
+    let there = python("import nbd").output();
+    if there.is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    Err("libnbd for Python is not installed (Debian package python3-libnbd)".to_owned())
+}
+
+/// Runs a program that prints `fine` when all went well; `URI` is the server.
+pub(crate) fn shell(code: &str, uri: &str, story: &str) {
+    let output = python(code).env("URI", uri).output().expect("it starts");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "fine\n",
+        "{story}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The three forms of replies, asked for one by one, and everything that can be asked in each.
 const SHELL: &str = r#"
 import nbd, os
+def refused(number, what):
+    try:
+        what()
+    except nbd.Error as e:
+        assert e.errno == number, e.errno
+    else:
+        assert False, 'it went well'
 def run(structured, extended):
     h = nbd.NBD()
+    h.set_uri_allow_local_file(True)
     h.set_request_structured_replies(structured)
     if hasattr(h, 'set_request_extended_headers'):
         h.set_request_extended_headers(extended)
     if structured:
         h.add_meta_context(nbd.CONTEXT_BASE_ALLOCATION)
-    h.connect_unix(os.environ['SOCKET'])
+    h.connect_uri(os.environ['URI'])
     assert h.get_structured_replies_negotiated() == structured
+    assert h.can_df() == structured
+    for can in (h.can_flush, h.can_fua, h.can_trim, h.can_zero, h.can_fast_zero, h.can_cache, h.can_multi_conn):
+        assert can(), can
+    assert not h.is_read_only()
     h.pwrite(b'a' * 65536, 0)
     h.zero(32768, 0, nbd.CMD_FLAG_FUA)
-    h.trim(4096, 32768)
+    h.zero(4096, 131072, nbd.CMD_FLAG_NO_HOLE)
+    h.trim(4096, 32768, nbd.CMD_FLAG_FUA)
+    h.cache(65536, 0)
     h.flush()
     assert h.pread(32768, 0) == bytearray(32768)
     assert h.pread(24576, 40960) == bytearray(b'a' * 24576)
-    h.pwrite(b'b' * 65536, 1 << 20)
+    h.pwrite(b'b' * 65536, 1 << 20, nbd.CMD_FLAG_FUA)
+    try:
+        h.zero(65536, 2 << 20, nbd.CMD_FLAG_FAST_ZERO)
+    except nbd.Error as e:
+        assert e.errno == 'ENOTSUP', e.errno
+    else:
+        assert h.pread(65536, 2 << 20) == bytearray(65536)
     if structured:
         seen = []
         h.block_status(2 << 20, 0, lambda m, o, e, err: seen.extend(e))
         assert sum(seen[0::2]) == 2 << 20, seen
+        one = []
+        h.block_status(2 << 20, 0, lambda m, o, e, err: one.extend(e), nbd.CMD_FLAG_REQ_ONE)
+        assert len(one) == 2 and one[0] <= 2 << 20, one
         chunks = []
         h.pread_structured(65536 * 2, 1 << 20, lambda b, o, s, err: chunks.append((o, len(b), s)))
         assert chunks, chunks
-    try:
-        h.set_strict_mode(0)
-        h.pread(4096, 8 << 20)
-        assert False, 'a read past the end went well'
-    except nbd.Error as e:
-        assert e.errno == 'EINVAL', e.errno
+        whole = []
+        h.pread_structured(65536 * 2, 1 << 20, lambda b, o, s, err: whole.append(len(b)), nbd.CMD_FLAG_DF)
+        assert whole == [65536 * 2], whole
+    h.set_strict_mode(0)
+    refused('EINVAL', lambda: h.pread(4096, 8 << 20))
+    refused('ENOSPC', lambda: h.pwrite(b'x' * 4096, 8 << 20))
+    refused('ENOSPC', lambda: h.zero(4096, 8 << 20))
+    refused('EINVAL', lambda: h.trim(4096, 8 << 20))
     h.shutdown()
 run(False, False)
 run(True, False)
@@ -249,25 +302,47 @@ print('fine')
 
 #[test]
 fn libnbd_and_our_server_in_every_form_of_replies() {
-    // Debian's package is for the system's own Python.
-    let python = |code: &str| {
-        let mut command = Command::new("/usr/bin/python3");
-        command.args(["-c", code]);
-        command
-    };
-    let there = python("import nbd").output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        house_tests::skip!("libnbd for Python is not installed (Debian package python3-libnbd)");
+    require!(libnbd_for_python());
+    for over in [Over::Unix, Over::Tcp, Over::Tls] {
+        let cell = require!(Cell::new(Make::Ours, over));
+        shell(SHELL, &cell.uri(), &cell.name);
     }
-    let cell = require!(Cell::new(Make::Ours, Over::Unix));
-    let output = python(SHELL)
-        .env("SOCKET", &cell.server.socket)
-        .output()
-        .expect("it starts");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "fine\n",
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+}
+
+/// What one connection flushed, the others see: in all forms of replies side by side.
+const SHARED: &str = r#"
+import nbd, os
+def connect(structured, extended):
+    h = nbd.NBD()
+    h.set_uri_allow_local_file(True)
+    h.set_request_structured_replies(structured)
+    if hasattr(h, 'set_request_extended_headers'):
+        h.set_request_extended_headers(extended)
+    h.connect_uri(os.environ['URI'])
+    assert h.can_multi_conn()
+    return h
+all = [connect(s, e) for s, e in ((False, False), (True, False), (True, True), (True, True))]
+for turn in range(20):
+    for n, h in enumerate(all):
+        h.pwrite(bytes([turn + n + 1]) * 4096, n * 4096)
+    all[turn % 4].flush()
+    for h in all:
+        data = h.pread(4 * 4096, 0)
+        assert data == b''.join(bytes([turn + n + 1]) * 4096 for n in range(4))
+    all[turn % 4].zero(4096, 4096, nbd.CMD_FLAG_FUA)
+    assert all[(turn + 1) % 4].pread(4096, 4096) == bytearray(4096)
+for h in all:
+    h.shutdown()
+print('fine')
+"#;
+
+#[test]
+fn several_connections_of_libnbd_see_one_disk() {
+    require!(libnbd_for_python());
+    for make in [Make::Ours, Make::Qemu] {
+        for over in [Over::Unix, Over::Tcp, Over::Tls] {
+            let cell = require!(Cell::new(make, over));
+            shell(SHARED, &cell.uri(), &cell.name);
+        }
+    }
 }

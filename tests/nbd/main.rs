@@ -3,7 +3,11 @@
 
 mod certificates;
 mod clients;
+mod contexts;
+mod killed;
 mod lost;
 mod old;
+mod resize;
 mod servers;
 mod tls;
+mod transcripts;

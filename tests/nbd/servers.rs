@@ -187,6 +187,13 @@ impl Server {
         words
     }
 
+    /// Ends it as a service manager would; its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        self.child.wait().expect("it ends").code()
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         // It may have ended by itself.

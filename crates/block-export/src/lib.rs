@@ -22,10 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crypto::authz::Authorization;
-use crypto::tls::{self, TlsCreds};
+use crypto::tls::{self, Secure, TlsCreds};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio_rustls::server::TlsStream;
 
 use crate::handshake::{Agreed, End, Shaken};
 
@@ -54,7 +53,7 @@ pub struct Tls {
 /// A client that has chosen its export.
 enum Ready<S> {
     Plain(S, Agreed),
-    Secure(Box<TlsStream<S>>, Agreed),
+    Secure(Secure, Agreed),
 }
 
 /// A server.
@@ -87,7 +86,7 @@ impl Server {
         };
         match ready {
             Ok(Ready::Plain(stream, agreed)) => requests::run(stream, agreed, stop).await,
-            Ok(Ready::Secure(stream, agreed)) => requests::run(*stream, agreed, stop).await,
+            Ok(Ready::Secure(stream, agreed)) => requests::run(stream, agreed, stop).await,
             Err(end) => {
                 tracing::debug!(%end, "a client left in the handshake");
                 return Outcome::Refused;
@@ -115,6 +114,6 @@ impl Server {
             }
         }
         let agreed = handshake::resume(&mut stream, self, client).await?;
-        Ok(Ready::Secure(Box::new(stream), agreed))
+        Ok(Ready::Secure(stream, agreed))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex as StdMutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 /// Buffers that are kept for later replies, and the longest of these.
 const KEPT: usize = 4;
@@ -65,6 +65,8 @@ pub(crate) struct Outbox<W> {
     len: AtomicUsize,
     spare: StdMutex<Vec<Buffer>>,
     writer: Mutex<W>,
+    /// Never has room; that it is closed wakes whoever waits for the client.
+    given_up: Semaphore,
 }
 
 fn lock<T>(mutex: &StdMutex<T>) -> MutexGuard<'_, T> {
@@ -78,6 +80,7 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
             len: AtomicUsize::new(0),
             spare: StdMutex::default(),
             writer: Mutex::new(writer),
+            given_up: Semaphore::new(0),
         }
     }
 
@@ -105,6 +108,19 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         if lock(&self.waiting).is_empty() {
             return Ok(());
         }
+        tokio::select! {
+            biased;
+            sent = self.send_all() => sent,
+            _ = self.given_up.acquire() => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Sends nothing more: who waits for the client to take something is told that it is gone.
+    pub(crate) fn give_up(&self) {
+        self.given_up.close();
+    }
+
+    async fn send_all(&self) -> io::Result<()> {
         let mut writer = self.writer.lock().await;
         loop {
             let now: Vec<Waiting> = {
@@ -136,7 +152,11 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
     pub(crate) async fn close(&self) {
         // The client may be gone, and that is no matter any more.
         let _ = self.flush().await;
-        let _ = self.writer.lock().await.shutdown().await;
+        tokio::select! {
+            biased;
+            _ = async { self.writer.lock().await.shutdown().await } => {}
+            _ = self.given_up.acquire() => {}
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use block_core::{Root, WriteFlags, ZeroFlags};
 use nbd_proto::flags::command;
@@ -28,6 +29,8 @@ const PREFETCH: usize = 256 << 10;
 const TOGETHER: usize = 256 << 10;
 /// Longest payload of a block status that is looked at.
 const MAX_IDS: u64 = 64 << 10;
+/// How long a client may take for its last replies when the server stops.
+const LAST: Duration = Duration::from_secs(1);
 
 /// What all requests of a client need.
 struct Client<S> {
@@ -74,10 +77,29 @@ pub(crate) async fn run<S: Stream>(stream: S, agreed: Agreed, mut stop: watch::R
         outbox: Outbox::new(writer),
         spare: Mutex::default(),
     });
+    let work = work(&client, &mut reader, stop.clone());
+    tokio::pin!(work);
+    tokio::select! {
+        () = &mut work => return,
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    if tokio::time::timeout(LAST, &mut work).await.is_err() {
+        // What was asked for is still done, but nobody waits for the client to hear of it.
+        client.outbox.give_up();
+        work.await;
+    }
+}
+
+/// Takes requests in until the end, and waits for those under way.
+async fn work<S: Stream>(
+    client: &Arc<Client<S>>,
+    reader: &mut BufReader<ReadHalf<S>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let room = Arc::new(Semaphore::new(MOST as usize));
     loop {
         let came = tokio::select! {
-            came = receive(&client, &mut reader) => came,
+            came = receive(client, reader) => came,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let (job, last) = match came {
@@ -92,7 +114,7 @@ pub(crate) async fn run<S: Stream>(stream: S, agreed: Agreed, mut stop: watch::R
         let Some(permit) = client.permit(&room).await else {
             break;
         };
-        begin(&client, job, permit);
+        begin(client, job, permit);
         // Replies to requests that came together leave together.
         let more = has_whole(reader.buffer(), client.mode == Mode::Extended);
         let leave = last || !more || client.outbox.len() >= TOGETHER;

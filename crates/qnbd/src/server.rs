@@ -37,12 +37,7 @@ pub(crate) fn run(settings: Settings, activated: bool) -> Result<ExitCode> {
         }
     }
     trace::start(&settings.trace)?;
-    let door = if activated {
-        Door::new(listen::activated()?, None)
-    } else {
-        listen(&settings)?
-    };
-    reactor::block_on(serve(settings, door, background))
+    reactor::block_on(serve(settings, activated, background))
         .map_err(|e| Error::from_io("Could not start", &e))?
 }
 
@@ -84,13 +79,23 @@ impl Drop for PidFile {
     }
 }
 
-async fn serve(settings: Settings, door: Door, background: Option<Background>) -> Result<ExitCode> {
+async fn serve(
+    settings: Settings,
+    activated: bool,
+    background: Option<Background>,
+) -> Result<ExitCode> {
     let stop = Arc::new(Notify::new());
     for signal in [Signal::Terminate, Signal::Interrupt, Signal::Hangup] {
         let stop = Arc::clone(&stop);
         reactor::on_signal(signal, move || stop.notify_one())
             .map_err(|e| Error::from_io("Could not handle signals", &e))?;
     }
+    // Only now: whoever sees the socket may send a signal.
+    let door = if activated {
+        Door::new(listen::activated()?, None)
+    } else {
+        listen(&settings)?
+    };
     let mut door = door.open()?;
     let disk = disk::open(&settings).await?;
     let export = Exported::new(&settings, &disk).await?;

@@ -114,13 +114,15 @@ pub(crate) async fn leaf_status(
     len: u64,
 ) -> io::Result<Status> {
     let answer = leaf.status(offset, len).await?;
+    // A server may tell of a hole that it does not read as zeroes: nothing is there, and what it reads as is not known.
+    let allocated = answer.data || answer.zero;
     Ok(Status {
         len: answer.len,
-        allocated: true,
+        allocated,
         data: answer.data,
         zero: answer.zero,
         compressed: false,
-        at: Some((offset, Arc::clone(node))),
+        at: allocated.then(|| (offset, Arc::clone(node))),
     })
 }
 

@@ -66,7 +66,7 @@ impl Client<Wire> {
         let plain = self.starttls().await?;
         let secured = tls::connect(plain, creds, hostname).await?;
         Ok(Self {
-            stream: Wire::Other(Box::new(secured)),
+            stream: Wire::Other(secured),
             mode: Mode::Simple,
             zeroes,
         })

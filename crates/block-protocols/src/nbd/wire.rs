@@ -4,13 +4,10 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+pub use crypto::tls::Duplex;
+use crypto::tls::Secure;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-
-/// What a connection can be.
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 /// The half that is read.
 pub(super) type Incoming = Box<dyn AsyncRead + Unpin + Send>;
@@ -24,7 +21,7 @@ pub enum Wire {
     /// Over TCP.
     Tcp(TcpStream),
     /// Over something that was put around one of these.
-    Other(Box<dyn Duplex>),
+    Other(Secure),
 }
 
 impl Wire {

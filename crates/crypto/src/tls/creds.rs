@@ -40,6 +40,8 @@ impl Endpoint {
 pub(super) enum Config {
     Client(Arc<ClientConfig>),
     Server(Arc<ServerConfig>),
+    #[cfg(feature = "psk")]
+    Psk(super::psk::Keys),
 }
 
 /// TLS credentials of one end.
@@ -57,9 +59,11 @@ impl fmt::Debug for TlsCreds {
 impl TlsCreds {
     /// Which end they are for.
     pub fn endpoint(&self) -> Endpoint {
-        match self.config {
+        match &self.config {
             Config::Client(_) => Endpoint::Client,
             Config::Server(_) => Endpoint::Server,
+            #[cfg(feature = "psk")]
+            Config::Psk(keys) => keys.endpoint,
         }
     }
 
@@ -87,17 +91,18 @@ impl TlsCreds {
         Self::x509(&mut options)
     }
 
+    /// Keys that both ends know.
+    #[cfg(feature = "psk")]
+    pub(super) fn psk(options: &mut Dict) -> Result<Self> {
+        Ok(Self {
+            config: Config::Psk(super::psk::Keys::new(options)?),
+            verify_peer: false,
+        })
+    }
+
     /// Certificates from a directory.
     pub(super) fn x509(options: &mut Dict) -> Result<Self> {
-        let endpoint = match opts::take_str(options, "endpoint")?.as_deref() {
-            None | Some("client") => Endpoint::Client,
-            Some("server") => Endpoint::Server,
-            Some(other) => {
-                return Err(Error::new(format!(
-                    "Parameter 'endpoint' does not accept value '{other}'"
-                )));
-            }
-        };
+        let endpoint = take_endpoint(options)?;
         let verify_peer = opts::take_bool(options, "verify-peer")?.unwrap_or(true);
         let sane = opts::take_bool(options, "sanity-check")?.unwrap_or(true);
         for (name, why) in [
@@ -122,6 +127,17 @@ impl TlsCreds {
             config,
             verify_peer,
         })
+    }
+}
+
+/// Takes out the option that says which end credentials are for.
+pub(super) fn take_endpoint(options: &mut Dict) -> Result<Endpoint> {
+    match opts::take_str(options, "endpoint")?.as_deref() {
+        None | Some("client") => Ok(Endpoint::Client),
+        Some("server") => Ok(Endpoint::Server),
+        Some(other) => Err(Error::new(format!(
+            "Parameter 'endpoint' does not accept value '{other}'"
+        ))),
     }
 }
 

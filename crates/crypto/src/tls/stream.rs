@@ -6,10 +6,18 @@ use qapi::{Error, Result};
 use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::creds::{Config, Endpoint, TlsCreds};
 use super::x509::Facts;
+
+/// What a stream can be.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A stream inside TLS, whoever does that.
+pub type Secure = Box<dyn Duplex>;
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,11 +30,16 @@ pub struct Peer {
 ///
 /// # Errors
 /// In QEMU's words, when the server is not who it should be, or the handshake breaks.
-pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     creds: &TlsCreds,
     hostname: Option<&str>,
-) -> Result<client::TlsStream<S>> {
+) -> Result<Secure> {
+    #[cfg(feature = "psk")]
+    if let Config::Psk(keys) = &creds.config {
+        creds.check_endpoint(Endpoint::Client)?;
+        return Ok(Box::new(keys.secure(stream).await?));
+    }
     let Config::Client(config) = &creds.config else {
         return creds.check_endpoint(Endpoint::Client).and(Err(Error::new(
             "Credentials endpoint doesn't match session",
@@ -44,17 +57,23 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let connector = TlsConnector::from(std::sync::Arc::clone(config));
     let connected = connector.connect(name, stream).await;
-    connected.map_err(|e| explain(&e, hostname.unwrap_or_default()))
+    let stream = connected.map_err(|e| explain(&e, hostname.unwrap_or_default()))?;
+    Ok(Box::new(stream))
 }
 
 /// Secures the end that was connected to.
 ///
 /// # Errors
 /// When the client has no certificate that is believed, or the handshake breaks.
-pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     creds: &TlsCreds,
-) -> Result<(server::TlsStream<S>, Peer)> {
+) -> Result<(Secure, Peer)> {
+    #[cfg(feature = "psk")]
+    if let Config::Psk(keys) = &creds.config {
+        creds.check_endpoint(Endpoint::Server)?;
+        return Ok((Box::new(keys.secure(stream).await?), Peer::default()));
+    }
     let Config::Server(config) = &creds.config else {
         return creds.check_endpoint(Endpoint::Server).and(Err(Error::new(
             "Credentials endpoint doesn't match session",
@@ -66,7 +85,7 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     let (_, session) = stream.get_ref();
     let first = session.peer_certificates().and_then(|all| all.first());
     let name = first.and_then(|der| Facts::read(der)).map(|f| f.subject);
-    Ok((stream, Peer { name }))
+    Ok((Box::new(stream), Peer { name }))
 }
 
 fn mismatch(hostname: &str) -> Error {
