@@ -7,6 +7,7 @@ mod contexts;
 mod killed;
 mod lost;
 mod old;
+mod psk;
 mod resize;
 mod servers;
 mod tls;
