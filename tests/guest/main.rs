@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod grub;
 mod linux;
+mod ovmf;
 mod program;

@@ -54,6 +54,36 @@ const NEEDS: &[Need] = &[
         why: "the programs in that guest",
     },
     Need {
+        program: "/usr/share/seabios/bios-256k.bin",
+        package: "seabios",
+        why: "the firmware of machines",
+    },
+    Need {
+        program: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        package: "ovmf",
+        why: "UEFI firmware of machines",
+    },
+    Need {
+        program: "grub-mkimage",
+        package: "grub-common",
+        why: "a boot loader on the disks of guests",
+    },
+    Need {
+        program: "/usr/lib/grub/i386-pc/boot.img",
+        package: "grub-pc-bin",
+        why: "that boot loader's code for a PC's BIOS",
+    },
+    Need {
+        program: "xorriso",
+        package: "xorriso",
+        why: "a CD that boots",
+    },
+    Need {
+        program: "mformat",
+        package: "mtools",
+        why: "a CD that boots",
+    },
+    Need {
         program: "nbdkit",
         package: "nbdkit",
         why: "another NBD server",

@@ -112,6 +112,9 @@ impl Soft {
             self.put(&place, &bytes[..T::BYTES]);
         }
         note_watch(cpu, linear, T::BYTES, Access::Write);
+        if self.used_bus {
+            self.remap_if_asked();
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use x86_cpu::{Flush, Memory, Step, Trap};
 
 use crate::map::{HostPage, Map};
 use crate::raw::{self, BusSlot};
-use crate::shared::{Shared, Signals};
+use crate::shared::{REMAP, Shared, Signals};
 use crate::slow::{Place, note_watch, watched};
 use crate::tlb::{Access, Rights, Tlb};
 use crate::walk::{Page, Walker, Who};
@@ -33,6 +33,8 @@ const APIC_BASE_X2: u64 = 1 << 10;
 pub(crate) struct Soft {
     pub(crate) bus: BusSlot,
     pub(crate) map: Arc<Map>,
+    /// Maps that were replaced within a block, kept to its end.
+    former: Vec<Arc<Map>>,
     tlb: [Tlb; 3],
     current: usize,
     /// Physical address lines that exist (A20).
@@ -66,6 +68,7 @@ impl Soft {
         Self {
             bus: BusSlot::default(),
             map: shared.map(),
+            former: Vec::new(),
             shared,
             tlb: [Tlb::new(), Tlb::new(), Tlb::new()],
             current: SUPERVISOR,
@@ -94,6 +97,23 @@ impl Soft {
         self.stamp += 1;
         for tlb in &mut self.tlb {
             tlb.flush(true);
+        }
+    }
+
+    /// Takes the present memory map over, between blocks.
+    pub(crate) fn remap(&mut self) {
+        self.flush_all();
+        self.map = self.shared.map();
+        self.former.clear();
+    }
+
+    /// After a write to a device, within a block: what the write mapped is seen by the next instruction. Flash that is
+    /// asked for its status answers where it was read before.
+    pub(crate) fn remap_if_asked(&mut self) {
+        if self.signals.get() & REMAP != 0 {
+            self.flush_all();
+            let former = std::mem::replace(&mut self.map, self.shared.map());
+            self.former.push(former);
         }
     }
 

@@ -21,7 +21,6 @@ pub(crate) struct SoftVcpu {
     cpu: CpuState,
     soft: Soft,
     cache: Cache,
-    shared: Arc<Shared>,
     signals: Arc<Signals>,
     /// An interrupt may wait.
     waiting: bool,
@@ -45,7 +44,6 @@ impl SoftVcpu {
             cpu,
             soft,
             cache: Cache::new(),
-            shared: Arc::clone(shared),
             signals,
             waiting: false,
             nmi_waits: false,
@@ -58,7 +56,7 @@ impl SoftVcpu {
         let wanted = self.signals.get();
         if wanted & REMAP != 0 {
             self.signals.done(REMAP);
-            self.remap();
+            self.soft.remap();
         }
         if wanted & PROTECT != 0 {
             self.soft.protect_all();
@@ -94,11 +92,6 @@ impl SoftVcpu {
         if let Some(vector) = vector {
             exec::interrupt(&mut self.cpu, &mut self.soft, vector);
         }
-    }
-
-    fn remap(&mut self) {
-        self.soft.flush_all();
-        self.soft.map = self.shared.map();
     }
 
     fn go(&mut self) -> Exit {
@@ -312,7 +305,7 @@ impl Vcpu for SoftVcpu {
         self.cpu = CpuState::new(self.cpu.features.clone());
         self.cpu.apic_id = index;
         self.cpu.processors = processors;
-        self.remap();
+        self.soft.remap();
         self.soft.mode_changed(&mut self.cpu);
         self.cache.forget();
         Ok(())

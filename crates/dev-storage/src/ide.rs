@@ -10,11 +10,11 @@
 
 mod ata;
 mod atapi;
-mod bus_master;
+pub(crate) mod bus_master;
 mod channel;
-mod drive;
+pub(crate) mod drive;
 mod identify;
-mod taskfile;
+pub(crate) mod taskfile;
 #[cfg(test)]
 mod tests;
 

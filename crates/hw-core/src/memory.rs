@@ -42,6 +42,17 @@ pub enum Backing {
         /// Where in the region the mapping starts.
         offset: u64,
     },
+    /// Memory to read and run, as ROM; writes are a device's.
+    Flash {
+        /// The block.
+        ram: Ram,
+        /// The device's number in its machine.
+        device: usize,
+        /// Which of its regions.
+        region: u32,
+        /// Where the mapping starts in block and region.
+        offset: u64,
+    },
     /// Nothing: what is below shows through.
     Off,
 }
@@ -59,7 +70,10 @@ impl Backing {
     fn advanced(&self, by: u64) -> Self {
         let mut moved = self.clone();
         match &mut moved {
-            Self::Ram { offset, .. } | Self::Rom { offset, .. } | Self::Device { offset, .. } => {
+            Self::Ram { offset, .. }
+            | Self::Rom { offset, .. }
+            | Self::Device { offset, .. }
+            | Self::Flash { offset, .. } => {
                 *offset = offset.wrapping_add(by);
             }
             Self::Off => {}
@@ -254,7 +268,9 @@ impl Dma {
         self.each(address, into.len(), |backing, done, bytes| {
             let part = into.get_mut(done..done + bytes).ok_or(DmaError)?;
             match backing {
-                Backing::Ram { ram, offset } | Backing::Rom { ram, offset } => {
+                Backing::Ram { ram, offset }
+                | Backing::Rom { ram, offset }
+                | Backing::Flash { ram, offset, .. } => {
                     ram.read(*offset, part).map_err(|_| DmaError)
                 }
                 _ => Err(DmaError),
@@ -271,7 +287,7 @@ impl Dma {
             let part = from.get(done..done + bytes).ok_or(DmaError)?;
             match backing {
                 Backing::Ram { ram, offset } => ram.write(*offset, part).map_err(|_| DmaError),
-                Backing::Rom { .. } => Ok(()),
+                Backing::Rom { .. } | Backing::Flash { .. } => Ok(()),
                 _ => Err(DmaError),
             }
         })

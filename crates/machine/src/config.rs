@@ -25,7 +25,7 @@ pub struct DebugPort {
 /// Where a drive is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrivePlace {
-    /// A drive of the board's IDE controller: channel and place, each 0 or 1.
+    /// A drive of the board's IDE or AHCI controller: channel or port, and the place there.
     Ide(usize, usize),
     /// A virtio disk of its own: a PCI function, or on microvm a slot of memory registers.
     Virtio,
@@ -48,6 +48,14 @@ pub struct DriveConfig {
     pub boot_index: Option<u32>,
 }
 
+/// A flash that holds firmware, or its variables.
+pub struct FlashConfig {
+    /// What it holds.
+    pub content: Vec<u8>,
+    /// Where what is written goes; a flash without it is read-only.
+    pub medium: Option<MakeDisk>,
+}
+
 /// What to build.
 pub struct Config {
     /// The board.
@@ -62,6 +70,8 @@ pub struct Config {
     pub accel: Arc<dyn Accel>,
     /// The firmware's bytes.
     pub firmware: Vec<u8>,
+    /// Flash instead of it; the first ends at 4 GiB, each of the others below the one before.
+    pub flash: Vec<FlashConfig>,
     /// The VGA adapter's BIOS; without one the board has no adapter.
     pub vga_bios: Option<Vec<u8>>,
     /// A kernel to boot.
@@ -119,6 +129,8 @@ pub enum BuildError {
     Cpus(u32),
     /// A `-device` cannot be made; option and reason.
     Device(String, String),
+    /// The flash is larger than its window, or no multiple of a block.
+    Flash,
     /// A drive cannot be attached; the reason.
     Drive(String),
 }
@@ -128,6 +140,9 @@ impl fmt::Display for BuildError {
         match self {
             Self::Memory(why) => write!(f, "cannot set up guest memory 'pc.ram': {why}"),
             Self::Firmware => f.write_str("the firmware's size is not a multiple of 64 KiB"),
+            Self::Flash => f.write_str(
+                "system firmware in flash must be a multiple of 0x1000 bytes, 8388608 together at most",
+            ),
             Self::Items => f.write_str("too many fw_cfg files, or a name that is too long"),
             Self::Cpus(most) => write!(f, "The max CPUs supported is {most}"),
             Self::Device(_, why) | Self::Drive(why) => f.write_str(why),

@@ -200,7 +200,9 @@ impl Core {
                 }
                 value
             }
-            Backing::Ram { ram, offset } | Backing::Rom { ram, offset } => {
+            Backing::Ram { ram, offset }
+            | Backing::Rom { ram, offset }
+            | Backing::Flash { ram, offset, .. } => {
                 ram.read_uint(offset, bytes).unwrap_or(ones(bytes))
             }
             Backing::Off => ones(bytes),
@@ -214,6 +216,12 @@ impl Core {
                 device,
                 region,
                 offset,
+            }
+            | Backing::Flash {
+                device,
+                region,
+                offset,
+                ..
             } => {
                 let Some(device) = self.device(device) else {
                     return;
@@ -328,7 +336,7 @@ impl Core {
 fn slot(range: &Range) -> Option<Slot> {
     let (ram, offset, read_only) = match &range.backing {
         Backing::Ram { ram, offset } => (ram, *offset, false),
-        Backing::Rom { ram, offset } => (ram, *offset, true),
+        Backing::Rom { ram, offset } | Backing::Flash { ram, offset, .. } => (ram, *offset, true),
         _ => return None,
     };
     let whole = range.start.is_multiple_of(PAGE) && offset.is_multiple_of(PAGE);

@@ -12,7 +12,9 @@ mod processor;
 #[cfg(test)]
 mod tests;
 
-pub use board::{BOARDS, Board, build, find_board};
-pub use config::{BuildError, Built, Config, DebugPort, DriveConfig, DrivePlace, MakeDisk};
+pub use board::{BOARDS, Board, Controller, build, find_board};
+pub use config::{
+    BuildError, Built, Config, DebugPort, DriveConfig, DrivePlace, FlashConfig, MakeDisk,
+};
 pub use core::Core;
 pub use machine::{Event, Machine, RunState};

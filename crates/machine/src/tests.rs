@@ -24,6 +24,7 @@ fn config(board: &str, firmware: &str) -> Result<Config, String> {
         topology: (1, 1, 1),
         accel: Arc::new(accel),
         firmware,
+        flash: Vec::new(),
         vga_bios: None,
         kernel: None,
         serial: Vec::new(),

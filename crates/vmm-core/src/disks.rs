@@ -9,22 +9,23 @@ use block::core::Root;
 use block::{Flags, Layer, Session};
 use dev_storage::backing::BlockDisk;
 use machine::device::DeviceOption;
-use machine::{DriveConfig, DrivePlace, MakeDisk};
+use machine::{DriveConfig, DrivePlace, FlashConfig, MakeDisk};
 use qapi::{Error, Result};
 use reactor::Background;
 
 use crate::plan::{DriveRequest, Interface, Plan};
 
+/// Room for flash below 4 GiB.
+const MOST_FLASH: u64 = 8 << 20;
 /// Threads that carry out requests of disks.
 const THREADS: usize = 2;
-/// Drives of the IDE controller.
-const IDE_DRIVES: usize = 4;
 
 /// Open disks. They outlive the machine: what the guest flushed is stored at the latest when they are closed.
 pub(crate) struct Disks {
     runtime: Arc<Background>,
     session: Session,
     roots: Vec<(String, Arc<Root>)>,
+    flash: Vec<FlashConfig>,
 }
 
 impl Disks {
@@ -39,10 +40,12 @@ impl Disks {
             runtime: Arc::new(runtime),
             session: Session::new(&[]),
             roots: Vec::new(),
+            flash: Vec::new(),
         };
+        disks.open_flash(plan)?;
         let mut drives = Vec::new();
         let mut spare = BTreeMap::new();
-        let mut taken = Taken::default();
+        let mut taken = Taken::of(plan);
         for (request, place) in placed(plan, &mut taken)? {
             let told = |error: Error| error.prefix(format!("{}: ", request.text));
             let medium = disks.medium(plan, request).map_err(told)?;
@@ -66,9 +69,60 @@ impl Disks {
             drives.push(drive);
         }
         if !plan.nodefaults {
-            add_empty_cd(plan, &mut taken, &mut drives);
+            add_empty_cd(&mut taken, &mut drives);
         }
         Ok((disks, drives))
+    }
+
+    /// The flash, to be attached.
+    pub(crate) fn take_flash(&mut self) -> Vec<FlashConfig> {
+        std::mem::take(&mut self.flash)
+    }
+
+    /// Opens and reads the flash, in the order of its units.
+    fn open_flash(&mut self, plan: &Plan) -> Result<()> {
+        let all = plan.drives.iter();
+        let all = all.filter(|request| request.interface == Interface::Pflash);
+        let mut units: BTreeMap<u32, &DriveRequest> = BTreeMap::new();
+        for request in all {
+            let free = (0..).find(|unit| !units.contains_key(unit)).unwrap_or(0);
+            let unit = request.index.or(request.unit).unwrap_or(free);
+            if units.insert(unit, request).is_some() {
+                let why = format!("drive with bus=0, unit={unit} (index={unit}) exists");
+                return Err(Error::new(why).prefix(format!("{}: ", request.text)));
+            }
+        }
+        for request in units.into_values() {
+            let told = |error: Error| error.prefix(format!("{}: ", request.text));
+            let medium = self.medium(plan, request).map_err(told)?;
+            let Some((_, root)) = self.roots.last().filter(|_| medium.is_some()) else {
+                return Err(told(Error::new("flash without a file")));
+            };
+            let root = Arc::clone(root);
+            let content = self.content(&root).map_err(told)?;
+            let writable = request.read_only != Some(true);
+            self.flash.push(FlashConfig {
+                content,
+                medium: medium.filter(|_| writable),
+            });
+        }
+        Ok(())
+    }
+
+    /// All bytes of a small image.
+    fn content(&self, root: &Arc<Root>) -> Result<Vec<u8>> {
+        let length = root.length().map_err(|e| Error::from_io("flash", &e))?;
+        if length > MOST_FLASH {
+            let why = format!("combined size of system firmware exceeds {MOST_FLASH} bytes");
+            return Err(Error::new(why));
+        }
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        let read = self.runtime.wait(root_read(Arc::clone(root), &mut bytes));
+        match read {
+            Some(Ok(())) => Ok(bytes),
+            Some(Err(error)) => Err(Error::from_io("flash", &error)),
+            None => Err(Error::new("the block layer has ended")),
+        }
     }
 
     /// Opens the file of a drive, if it has one.
@@ -121,6 +175,10 @@ impl Disks {
     }
 }
 
+async fn root_read(root: Arc<Root>, into: &mut [u8]) -> std::io::Result<()> {
+    root.read(0, into).await
+}
+
 async fn close(root: &Root) -> Result<()> {
     let drained = root.drain().await;
     let closed = root.node().close().await;
@@ -128,8 +186,26 @@ async fn close(root: &Root) -> Result<()> {
     closed
 }
 
-/// Places of the IDE controller that are taken.
-type Taken = [bool; IDE_DRIVES];
+/// Places of the board's own controller, and which are taken.
+struct Taken {
+    /// Drives a channel or port.
+    units: usize,
+    places: Vec<bool>,
+}
+
+impl Taken {
+    fn of(plan: &Plan) -> Self {
+        let board = machine::find_board(&plan.machine);
+        let (buses, units) = match board.and_then(|(board, _)| board.controller) {
+            Some(controller) => (controller.buses, controller.units),
+            None => (0, 1),
+        };
+        Self {
+            units,
+            places: vec![false; buses * units],
+        }
+    }
+}
 
 /// Disks of `if=none` by their id, until a device takes them.
 type Spare<'p> = BTreeMap<String, (&'p DriveRequest, Option<MakeDisk>)>;
@@ -194,13 +270,16 @@ fn ide_bus(text: &str) -> Result<u32> {
     number.ok_or_else(|| Error::new(format!("Bus '{text}' not found")))
 }
 
-/// The CD drive that every PC has: the first of the second channel, unless something else is there.
-fn add_empty_cd(plan: &Plan, taken: &mut Taken, drives: &mut Vec<DriveConfig>) {
-    let piix = machine::find_board(&plan.machine).is_some_and(|(board, _)| board.name == "pc");
+/// The CD drive that every PC has: the third place, unless something else is there.
+fn add_empty_cd(taken: &mut Taken, drives: &mut Vec<DriveConfig>) {
+    const USUAL: usize = 2;
     let any_cd = drives.iter().any(|drive| drive.cd);
-    if piix && !any_cd && !std::mem::replace(&mut taken[2], true) {
+    let units = taken.units;
+    let free = taken.places.get_mut(USUAL).filter(|place| !**place);
+    if let Some(place) = free.filter(|_| !any_cd) {
+        *place = true;
         drives.push(DriveConfig {
-            place: DrivePlace::Ide(1, 0),
+            place: DrivePlace::Ide(USUAL / units, USUAL % units),
             medium: None,
             cd: true,
             serial: String::new(),
@@ -217,6 +296,7 @@ fn placed<'p>(
     let mut out = Vec::new();
     for request in &plan.drives {
         let place = match request.interface {
+            Interface::Pflash => continue,
             Interface::None => None,
             Interface::Virtio => Some(DrivePlace::Virtio),
             Interface::Ide => {
@@ -239,24 +319,31 @@ fn ide_place(
         (Some(index), ..) => Some(index),
         (None, None, None) => None,
         (None, bus, unit) => {
-            let first = bus.unwrap_or(0).saturating_mul(2);
-            Some(first.saturating_add(unit.unwrap_or(0)))
+            let units = u32::try_from(taken.units).unwrap_or(u32::MAX);
+            let unit = unit.unwrap_or(0);
+            if unit >= units {
+                return Err(Error::new(format!(
+                    "unit {unit} too big (max is {})",
+                    units - 1
+                )));
+            }
+            let first = bus.unwrap_or(0).saturating_mul(units);
+            Some(first.saturating_add(unit))
         }
     };
     let index = match index {
         Some(index) => usize::try_from(index).unwrap_or(usize::MAX),
-        None => taken.iter().position(|t| !t).unwrap_or(usize::MAX),
+        None => taken.places.iter().position(|t| !t).unwrap_or(usize::MAX),
     };
-    match taken.get_mut(index) {
+    let (bus, unit) = (index / taken.units, index % taken.units);
+    match taken.places.get_mut(index) {
         None => Err(Error::new("no place left on the IDE controller")),
         Some(true) => Err(Error::new(format!(
-            "drive with bus={}, unit={} (index={index}) exists",
-            index / 2,
-            index % 2
+            "drive with bus={bus}, unit={unit} (index={index}) exists"
         ))),
         Some(slot) => {
             *slot = true;
-            Ok(DrivePlace::Ide(index / 2, index % 2))
+            Ok(DrivePlace::Ide(bus, unit))
         }
     }
 }

@@ -53,6 +53,8 @@ pub enum Interface {
     Ide,
     /// A virtio disk of its own.
     Virtio,
+    /// Flash that holds firmware.
+    Pflash,
     /// None: opened, and left for `-device`.
     None,
 }
@@ -66,8 +68,9 @@ impl Interface {
         match text {
             "ide" => Ok(Self::Ide),
             "virtio" => Ok(Self::Virtio),
+            "pflash" => Ok(Self::Pflash),
             "none" => Ok(Self::None),
-            "scsi" | "floppy" | "pflash" | "mtd" | "sd" | "xen" | "sata" => {
+            "scsi" | "floppy" | "mtd" | "sd" | "xen" | "sata" => {
                 Err(Error::new(format!("if={text} is not supported yet")))
             }
             other => Err(Error::new(format!("unsupported bus type '{other}'"))),

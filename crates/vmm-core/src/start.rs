@@ -47,8 +47,12 @@ pub(crate) fn start(plan: &Plan) -> Result<Started> {
     set_up_log(plan)?;
     let pidfile = write_pidfile(plan)?;
     let mut config = config(plan)?;
-    let (disks, drives) = Disks::open(plan)?;
+    let (mut disks, drives) = Disks::open(plan)?;
     config.drives = drives;
+    config.flash = disks.take_flash();
+    if config.flash.is_empty() {
+        config.firmware = files::firmware(plan, config.board.firmware)?;
+    }
     let mut fronts = fronts(plan)?;
     for front in &mut fronts {
         if let What::Serial(n) = front.what {
@@ -101,12 +105,12 @@ fn config(plan: &Plan) -> Result<Config> {
         ram: plan.ram,
         topology,
         accel: accel::choose(plan, cpus)?,
-        firmware: files::firmware(plan, board.firmware)?,
+        firmware: Vec::new(),
+        flash: Vec::new(),
         vga_bios: graphics.then(|| files::vga_bios(plan)),
         kernel: files::kernel(plan, below)?,
         serial: Vec::new(),
         debug: Vec::new(),
-        // GAP: no option names a drive yet.
         drives: Vec::new(),
         devices: plan.other_devices(),
         uuid: plan.uuid,

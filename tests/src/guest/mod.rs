@@ -9,6 +9,8 @@
 //! ```
 
 mod archive;
+mod console;
+pub mod grub;
 mod kernel;
 mod root;
 
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use crate::tools::{Scratch, find};
 
+pub use console::Console;
 pub use root::Root;
 
 /// What one step of the script said.
@@ -96,6 +99,11 @@ impl Guest {
         }
         root.file("modules", order.into_bytes(), 0o644);
         Ok(root)
+    }
+
+    /// The first file system with its script as the file that a boot loader gives the kernel.
+    pub fn initrd(root: Root, script: &str) -> Vec<u8> {
+        root.finish(script)
     }
 
     /// Boots, runs the script, and comes back when the guest has powered off.

@@ -21,6 +21,8 @@ pub(crate) struct Recorder {
     vectors: Vec<u8>,
     reads: u32,
     leave: bool,
+    /// What a write to a device changes.
+    change: Option<Box<dyn FnMut()>>,
 }
 
 impl CpuBus for Recorder {
@@ -36,6 +38,9 @@ impl CpuBus for Recorder {
     }
     fn memory_write(&mut self, address: u64, bytes: usize, value: u64) {
         self.memory.push((address, bytes, value));
+        if let Some(change) = &mut self.change {
+            change();
+        }
     }
     fn interrupt_waits(&mut self) -> bool {
         !self.vectors.is_empty()
@@ -103,6 +108,35 @@ fn real_mode_code_reaches_ports_and_memory() {
         [(0x10, 1, 0x42), (0x12, 2, 0x1111), (0x10, 1, 5)]
     );
     assert_eq!(bus.memory, [(0x2_0000, 1, 0)]);
+}
+
+#[test]
+fn what_a_write_maps_is_seen_by_the_next_instruction() {
+    // mov ax,0x2000; mov ds,ax; mov al,[0]; mov [0],al; mov al,[3]; out 0x10,al; hlt
+    let code = [
+        0xb8, 0x00, 0x20, 0x8e, 0xd8, 0xa0, 0, 0, 0xa2, 0, 0, 0xa0, 3, 0, 0xe6, 0x10, 0xf4,
+    ];
+    let (accel, ram, mut cpu) = guest(&code);
+    let flash = Ram::new(0x1000).expect("memory");
+    let flash = Slot {
+        start: 0x2_0000,
+        size: 0x1000,
+        ram: flash,
+        offset: 0,
+        read_only: true,
+    };
+    let low = slot(&ram, 0, 0x1_0000);
+    accel.map(&[low.clone(), flash]).expect("mapped");
+    let mut bus = Recorder {
+        change: Some(Box::new(move || {
+            accel.map(std::slice::from_ref(&low)).expect("mapped");
+        })),
+        ..Recorder::default()
+    };
+    assert_eq!(cpu.run(&mut bus), Exit::Halt);
+    assert_eq!(bus.memory, [(0x2_0000, 1, 0)]);
+    // The device's answer, no longer the memory's.
+    assert_eq!(bus.written, [(0x10, 1, 3)]);
 }
 
 #[test]

@@ -95,6 +95,11 @@ pub(super) enum News {
 }
 
 impl Packet {
+    /// Whether the host is to write the packet now.
+    pub(super) fn receives(&self) -> bool {
+        self.receiving
+    }
+
     /// Whether a saved one can be.
     pub(super) fn is_sound(&self) -> bool {
         const MOST: usize = 1 << 17;

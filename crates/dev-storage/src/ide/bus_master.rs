@@ -34,7 +34,7 @@ pub(super) struct BusMaster {
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     ToMemory,
     FromMemory,
 }

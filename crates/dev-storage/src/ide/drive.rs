@@ -37,7 +37,7 @@ pub(super) type CommandRow = (u8, u8, fn(&mut Drive, u8));
 
 /// What the channel has to do for the drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Attention of the host.
     Interrupt,
     /// The bus master has moved all there was.
@@ -114,6 +114,7 @@ pub struct Drive {
     pub(super) disk: Option<Box<dyn Disk>>,
     pub(super) kind: Kind,
     pub(super) options: DriveOptions,
+    pub(super) serial_ata: bool,
     pub(super) state: State,
     events: VecDeque<Event>,
     token: u64,
@@ -136,6 +137,7 @@ impl Drive {
             disk,
             kind,
             options,
+            serial_ata: false,
             state: State::new(),
             events: VecDeque::new(),
             token: 0,
@@ -157,7 +159,7 @@ impl Drive {
         self.state.packet.locked
     }
 
-    pub(super) fn take_event(&mut self) -> Option<Event> {
+    pub(crate) fn take_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
@@ -182,7 +184,7 @@ impl Drive {
         }
     }
 
-    pub(super) fn set_register(&mut self, offset: u64, value: u8) {
+    pub(crate) fn set_register(&mut self, offset: u64, value: u8) {
         let regs = &mut self.state.regs;
         if !takes_registers(regs.status) {
             return;
@@ -199,7 +201,7 @@ impl Drive {
     }
 
     /// The host gives a command.
-    pub(super) fn command(&mut self, code: u8) {
+    pub(crate) fn command(&mut self, code: u8) {
         const DEVICE_RESET: u8 = 0x08;
         if code == DEVICE_RESET && self.kind == Kind::Cd {
             self.soft_reset();
@@ -292,7 +294,7 @@ impl Drive {
     }
 
     /// Looks for what the disk has done.
-    pub(super) fn completed(&mut self) {
+    pub(crate) fn completed(&mut self) {
         while let Some(disk) = &mut self.disk {
             let done = disk.take_done();
             if done.is_empty() {
@@ -357,7 +359,7 @@ impl Drive {
     }
 
     /// What the bus master is to move now.
-    pub(super) fn dma_piece(&mut self) -> Option<(Way, &mut [u8])> {
+    pub(crate) fn dma_piece(&mut self) -> Option<(Way, &mut [u8])> {
         let way = match self.state.phase {
             Phase::DmaToMemory => Way::ToMemory,
             Phase::DmaFromMemory => Way::FromMemory,
@@ -366,12 +368,42 @@ impl Drive {
         Some((way, &mut self.state.buffer))
     }
 
-    pub(super) fn dma_moved(&mut self) {
+    /// What goes over the data port now, for a controller that moves it by itself.
+    pub(crate) fn port_piece(&mut self) -> Option<(Way, &mut [u8])> {
+        let way = match self.state.phase {
+            Phase::ToHost => Way::ToMemory,
+            Phase::FromHost => Way::FromMemory,
+            _ => return None,
+        };
+        Some((way, &mut self.state.buffer))
+    }
+
+    /// Whether this is a CD drive that waits for its packet.
+    pub(crate) fn wants_packet(&self) -> bool {
+        self.kind == Kind::Cd && self.state.packet.receives()
+    }
+
+    /// Whether this is a CD drive.
+    pub(crate) fn is_cd(&self) -> bool {
+        self.kind == Kind::Cd
+    }
+
+    /// The registers.
+    pub(crate) fn task_file(&self) -> &TaskFile {
+        &self.state.regs
+    }
+
+    /// A drive behind a serial port says so when asked what it is.
+    pub(crate) fn behind_serial_port(&mut self) {
+        self.serial_ata = true;
+    }
+
+    pub(crate) fn dma_moved(&mut self) {
         self.piece_done();
     }
 
     /// The table had no room for the piece.
-    pub(super) fn dma_short(&mut self) {
+    pub(crate) fn dma_short(&mut self) {
         self.event(Event::Ended);
         self.fail(error::ABRT);
     }
@@ -381,13 +413,13 @@ impl Drive {
     }
 
     /// Reset is asserted.
-    pub(super) fn hold_reset(&mut self) {
+    pub(crate) fn hold_reset(&mut self) {
         self.waiting = None;
         self.rest(status::BSY | status::DSC);
     }
 
     /// Reset is let go: the registers show what kind of drive this is.
-    pub(super) fn soft_reset(&mut self) {
+    pub(crate) fn soft_reset(&mut self) {
         self.waiting = None;
         self.events.clear();
         self.rest(match self.kind {
@@ -410,7 +442,7 @@ impl Drive {
         (regs.lba[0].now, regs.lba[1].now, regs.lba[2].now) = (1, mid, high);
     }
 
-    pub(super) fn power_on(&mut self) {
+    pub(crate) fn power_on(&mut self) {
         self.state = State::new();
         self.soft_reset();
         if self.kind == Kind::Cd {
@@ -418,11 +450,11 @@ impl Drive {
         }
     }
 
-    pub(super) fn save(&self) -> Value {
+    pub(crate) fn save(&self) -> Value {
         save_record(&self.state)
     }
 
-    pub(super) fn restore(&mut self, state: &Value) -> Result<(), StateError> {
+    pub(crate) fn restore(&mut self, state: &Value) -> Result<(), StateError> {
         let saved: State = restore_record(state)?;
         if saved.buffer.len() > MOST_BUFFER || saved.at > saved.buffer.len() {
             return Err(StateError("a buffer that cannot be".to_owned()));

@@ -47,6 +47,15 @@ impl Words {
         self.text(27, 20, &drive.options.model);
     }
 
+    /// What a hard disk hangs on: word 93 has the result of a parallel cable's reset, 76 the speeds of a serial link.
+    fn link(&mut self, drive: &Drive) {
+        if drive.serial_ata {
+            self.set(76, 1 << 1);
+        } else {
+            self.set(93, 0x6001);
+        }
+    }
+
     /// Word 63 or 88: the modes there are, and which one is chosen.
     fn modes(&mut self, at: usize, all: u16, family: u8, chosen: u8) {
         let of_family = chosen & 0xf8 == family;
@@ -102,7 +111,7 @@ pub(super) fn disk(drive: &Drive, sectors: u64) -> Vec<u8> {
     words.set(86, 1 << 13 | 1 << 12 | 1 << 10);
     words.set(87, 1 << 14);
     words.modes(88, 0x3f, 0x40, drive.state.mode);
-    words.set(93, 0x6001);
+    words.link(drive);
     words.set_long(100, sectors, 4);
     words.set(106, 0x6000);
     words.set(169, 1);

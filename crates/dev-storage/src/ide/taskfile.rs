@@ -3,33 +3,33 @@
 use serde::{Deserialize, Serialize};
 
 /// Bits of the status register.
-pub(super) mod status {
-    pub(in crate::ide) const ERR: u8 = 0x01;
-    pub(in crate::ide) const DRQ: u8 = 0x08;
-    pub(in crate::ide) const DSC: u8 = 0x10;
-    pub(in crate::ide) const DF: u8 = 0x20;
-    pub(in crate::ide) const DRDY: u8 = 0x40;
-    pub(in crate::ide) const BSY: u8 = 0x80;
+pub(crate) mod status {
+    pub(crate) const ERR: u8 = 0x01;
+    pub(crate) const DRQ: u8 = 0x08;
+    pub(crate) const DSC: u8 = 0x10;
+    pub(crate) const DF: u8 = 0x20;
+    pub(crate) const DRDY: u8 = 0x40;
+    pub(crate) const BSY: u8 = 0x80;
     /// Done and well.
-    pub(in crate::ide) const IDLE: u8 = DRDY | DSC;
+    pub(crate) const IDLE: u8 = DRDY | DSC;
 }
 
 /// Bits of the error register.
-pub(super) mod error {
-    pub(in crate::ide) const ABRT: u8 = 0x04;
-    pub(in crate::ide) const IDNF: u8 = 0x10;
-    pub(in crate::ide) const UNC: u8 = 0x40;
+pub(crate) mod error {
+    pub(crate) const ABRT: u8 = 0x04;
+    pub(crate) const IDNF: u8 = 0x10;
+    pub(crate) const UNC: u8 = 0x40;
 }
 
 /// A register that 48-bit commands write twice: the last value and the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Twice {
-    pub(super) now: u8,
-    pub(super) before: u8,
+pub(crate) struct Twice {
+    pub(crate) now: u8,
+    pub(crate) before: u8,
 }
 
 impl Twice {
-    pub(super) fn push(&mut self, value: u8) {
+    pub(crate) fn push(&mut self, value: u8) {
         self.before = self.now;
         self.now = value;
     }
@@ -37,18 +37,18 @@ impl Twice {
 
 /// Registers as the host sees them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TaskFile {
-    pub(super) feature: Twice,
-    pub(super) count: Twice,
-    pub(super) lba: [Twice; 3],
-    pub(super) device: u8,
-    pub(super) status: u8,
-    pub(super) error: u8,
+pub(crate) struct TaskFile {
+    pub(crate) feature: Twice,
+    pub(crate) count: Twice,
+    pub(crate) lba: [Twice; 3],
+    pub(crate) device: u8,
+    pub(crate) status: u8,
+    pub(crate) error: u8,
 }
 
 /// How a command counts sectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Width {
+pub(crate) enum Width {
     /// 28 bits or cylinder, head and sector; 8 bits of count.
     Short,
     /// 48 bits; 16 bits of count.
@@ -57,7 +57,7 @@ pub(super) enum Width {
 
 impl TaskFile {
     /// Sectors asked for; zero stands for as many as there can be.
-    pub(super) fn sectors(&self, width: Width) -> u32 {
+    pub(crate) fn sectors(&self, width: Width) -> u32 {
         match width {
             Width::Short => match self.count.now {
                 0 => 256,
@@ -71,7 +71,7 @@ impl TaskFile {
     }
 
     /// The first sector asked for, on a drive of so many heads and sectors a track.
-    pub(super) fn start(&self, width: Width, heads: u8, track: u8) -> Option<u64> {
+    pub(crate) fn start(&self, width: Width, heads: u8, track: u8) -> Option<u64> {
         let [low, mid, high] = self.lba;
         if width == Width::Long {
             let bytes = [
@@ -97,7 +97,7 @@ impl TaskFile {
     }
 
     /// Shows a sector number in the registers.
-    pub(super) fn show(&mut self, width: Width, sector: u64) {
+    pub(crate) fn show(&mut self, width: Width, sector: u64) {
         let bytes = sector.to_le_bytes();
         for (register, value) in self.lba.iter_mut().zip(bytes) {
             register.now = value;

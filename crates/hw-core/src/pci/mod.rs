@@ -21,12 +21,14 @@ use crate::device::{Device, HostEvent, StateError, restore_record, save_record};
 use crate::memory::{Backing, MappingId, Shared, change};
 
 mod config;
+mod message;
 mod msi;
 mod pin;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Bar, COMMAND, Config, Identity};
+pub use message::Msi;
 pub use msi::{MSIX_ID, Msix, Vector};
 pub use pin::Pin;
 

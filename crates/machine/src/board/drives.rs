@@ -1,38 +1,75 @@
-//! Drives: the IDE controller's, and virtio disks.
+//! Drives: those of the IDE or AHCI controller, and virtio disks.
 
 use backend_core::disk::Disk;
 use dev_chipset::wires;
+use dev_storage::ahci::{self, Ahci};
+use dev_storage::flash::{self, Flash};
 use dev_storage::ide::{Drive, DriveOptions, FIXED_PORTS, PiixIde};
 use dev_virtio::blk::{self, Blk, BlkOptions};
 use dev_virtio::mmio::{self, VirtioMmio};
 use dev_virtio::pci::{VirtioPci, Wiring};
 use firmware::acpi::{South, wire};
+use guest_mem::Ram;
 use hw_core::memory::{Backing, change};
 use hw_core::pci::devfn;
 
 use super::Stage;
+use super::stage::{FIRMWARE_END, MOST_FIRMWARE};
 use crate::config::{BuildError, Config, DriveConfig, DrivePlace};
 
 /// Where the IDE controller is.
 const IDE: u8 = devfn(1, 1);
+/// Where the AHCI controller is: device and function.
+const AHCI: (u8, u8) = (31, 2);
 /// First slot that takes what comes.
 const FIRST_FREE: u8 = 3;
 /// Slots of virtio devices on microvm: place of the first, how many, interrupt of the first.
 const SLOTS: (u64, usize, usize) = (0xfeb0_0000, 8, 5);
 
+/// Where a board's own drives hang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Controller {
+    /// Its channels or ports.
+    pub buses: usize,
+    /// Drives of each.
+    pub units: usize,
+    /// The firmware's name for it.
+    path: &'static str,
+}
+
+/// PIIX3's.
+pub(super) const PIIX: Controller = Controller {
+    buses: 2,
+    units: 2,
+    path: "/pci@i0cf8/ide@1,1",
+};
+
+/// ICH9's.
+pub(super) const ICH9: Controller = Controller {
+    buses: ahci::PORTS,
+    units: 1,
+    path: "/pci@i0cf8/pci8086,2922@1f,2",
+};
+
 /// Attaches the drives to a board with a PCI bus.
 pub(super) fn add(stage: &mut Stage, config: &mut Config, south: South) -> Result<(), BuildError> {
-    let mut ide: [[Option<Drive>; 2]; 2] = Default::default();
+    let controller = match south {
+        South::Piix => PIIX,
+        South::Ich9 => ICH9,
+    };
+    let mut places: Vec<Option<Drive>> = Vec::new();
+    places.resize_with(controller.buses * controller.units, || None);
     let cpus = config.cpus();
     for (n, drive) in std::mem::take(&mut config.drives).into_iter().enumerate() {
         match drive.place {
-            DrivePlace::Ide(channel, place) => {
-                let slot = ide.get_mut(channel).and_then(|c| c.get_mut(place));
+            DrivePlace::Ide(bus, unit) => {
+                let index = (unit < controller.units).then_some(bus * controller.units + unit);
+                let slot = index.and_then(|index| places.get_mut(index));
                 let slot = slot.filter(|slot| slot.is_none()).ok_or_else(|| {
-                    BuildError::Drive(format!("IDE unit {channel}.{place} is in use"))
+                    BuildError::Drive(format!("IDE unit {bus}.{unit} is in use, or there is none"))
                 })?;
                 if let Some(index) = drive.boot_index {
-                    let path = format!("/pci@i0cf8/ide@1,1/drive@{channel}/disk@{place}");
+                    let path = format!("{}/drive@{bus}/disk@{unit}", controller.path);
                     stage.boot_paths.push((index, path));
                 }
                 *slot = Some(ide_drive(stage, drive, n)?);
@@ -40,16 +77,36 @@ pub(super) fn add(stage: &mut Stage, config: &mut Config, south: South) -> Resul
             DrivePlace::Virtio => add_virtio(stage, drive, south, cpus)?,
         }
     }
-    if south == South::Piix {
-        add_ide(stage, ide);
-        return Ok(());
-    }
-    // GAP: Q35's drives are behind AHCI, which is not there yet.
-    if ide.iter().flatten().any(Option::is_some) {
-        let why = "q35 has no AHCI controller yet: use if=virtio";
-        return Err(BuildError::Drive(why.to_owned()));
+    let mut places = places.into_iter();
+    let mut next = || places.next().flatten();
+    match south {
+        South::Piix => add_ide(stage, [[next(), next()], [next(), next()]]),
+        South::Ich9 => add_ahci(stage, std::array::from_fn(|_| next())),
     }
     Ok(())
+}
+
+/// Attaches flash below 4 GiB; gives what the first holds.
+pub(super) fn add_flash(stage: &mut Stage, config: &mut Config) -> Result<Option<Ram>, BuildError> {
+    let mut first = None;
+    let mut end = FIRMWARE_END;
+    for flash in std::mem::take(&mut config.flash) {
+        let size = flash.content.len() as u64;
+        let room = end - (FIRMWARE_END - MOST_FIRMWARE as u64);
+        if size == 0 || !size.is_multiple_of(flash::BLOCK) || size > room {
+            return Err(BuildError::Flash);
+        }
+        let ram = Stage::memory(size)?;
+        ram.write(0, &flash.content)
+            .map_err(|_| BuildError::Flash)?;
+        end -= size;
+        first.get_or_insert_with(|| ram.clone());
+        let disk = flash.medium.map(|make| make(stage.wake()));
+        let number = stage.core.next_number();
+        let device = Flash::new(ram, end, number, &stage.core.memory, disk);
+        stage.core.add(Box::new(device));
+    }
+    Ok(first)
 }
 
 /// Opens what a drive holds.
@@ -91,6 +148,15 @@ fn add_ide(stage: &mut Stage, drives: [[Option<Drive>; 2]; 2]) {
     for (window, first, count) in FIXED_PORTS {
         ports.map(first, count, 0, place.backing(window));
     }
+}
+
+fn add_ahci(stage: &mut Stage, drives: [Option<Drive>; ahci::PORTS]) {
+    let (device, function) = AHCI;
+    let lines = &stage.core.lines;
+    let line = lines.line(wires::PIRQ + usize::from(wire(South::Ich9, device, 0)));
+    let controller = Ahci::new(drives, line, lines, &stage.core.memory);
+    let at = devfn(device, function);
+    stage.core.pci.plug(at, Box::new(controller));
 }
 
 fn options(drive: &DriveConfig, queues: u32) -> BlkOptions {

@@ -24,6 +24,7 @@ pub(super) const MICROVM: Board = Board {
     product: "microvm",
     firmware: Some("bios-microvm.bin"),
     graphics: false,
+    controller: None,
     build,
 };
 

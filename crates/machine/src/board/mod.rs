@@ -8,6 +8,7 @@ mod stage;
 
 use crate::config::{BuildError, Built, Config};
 
+pub use drives::Controller;
 pub use pc::below_4g;
 pub(crate) use stage::Stage;
 
@@ -27,6 +28,8 @@ pub struct Board {
     pub firmware: Option<&'static str>,
     /// It has a VGA adapter unless that is unwanted.
     pub graphics: bool,
+    /// What drives without a device of their own hang on.
+    pub controller: Option<Controller>,
     /// Builds it.
     pub(crate) build: fn(&mut Stage, &mut Config) -> Result<(), BuildError>,
 }
@@ -43,6 +46,7 @@ const NONE: Board = Board {
     product: "none",
     firmware: None,
     graphics: false,
+    controller: None,
     build: |_, _| Ok(()),
 };
 

@@ -68,6 +68,7 @@ pub(super) const PC: Board = Board {
     product: "Standard PC (i440FX + PIIX, 1996)",
     firmware: Some("bios-256k.bin"),
     graphics: true,
+    controller: Some(drives::PIIX),
     build: |stage, config| build(stage, config, South::Piix),
 };
 
@@ -113,6 +114,7 @@ pub(super) const Q35: Board = Board {
     product: "Standard PC (Q35 + ICH9, 2009)",
     firmware: Some("bios-256k.bin"),
     graphics: true,
+    controller: Some(drives::ICH9),
     build: |stage, config| build(stage, config, South::Ich9),
 };
 
@@ -130,7 +132,10 @@ fn build(stage: &mut Stage, config: &mut Config, south: South) -> Result<(), Bui
     let above = config.ram - below;
     let ram = Stage::memory(config.ram)?;
     stage.map_ram(&ram, below);
-    let rom = stage.map_firmware(&config.firmware)?;
+    let rom = match drives::add_flash(stage, config)? {
+        Some(first) => first,
+        None => stage.map_firmware(&config.firmware)?,
+    };
     stage.map_interrupts(true);
     add_bridges(stage, &ram, rom, south);
     add_legacy(stage, config, below, above);

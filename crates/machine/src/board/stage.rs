@@ -24,9 +24,9 @@ use crate::processor::Processor;
 /// Ports and interrupts of the serial ports.
 pub(crate) const SERIAL: [(u16, u8); 4] = [(0x3f8, 4), (0x2f8, 3), (0x3e8, 4), (0x2e8, 3)];
 /// The firmware ends here.
-const FIRMWARE_END: u64 = 1 << 32;
+pub(super) const FIRMWARE_END: u64 = 1 << 32;
 /// Largest firmware: up to the flash window.
-const MOST_FIRMWARE: usize = 8 << 20;
+pub(super) const MOST_FIRMWARE: usize = 8 << 20;
 
 /// The ROM that boots a kernel.
 const BOOT_ROM: &str = "genroms/linuxboot.bin";

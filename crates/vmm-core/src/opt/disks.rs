@@ -44,6 +44,12 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         action: Action::Value(cdrom),
     },
     OptionEntry {
+        name: "pflash",
+        argument: "file",
+        help: "use 'file' as a parallel flash image",
+        action: Action::Value(pflash),
+    },
+    OptionEntry {
         name: "snapshot",
         argument: "",
         help: "write to temporary files instead of disk images",
@@ -68,6 +74,16 @@ fn disk(plan: &mut Plan, file: &str, index: u32) -> Result<()> {
         text: format!("-hd{} {file}", ['a', 'b', 'c', 'd'][index as usize % 4]),
         file: Some(file.to_owned()),
         index: Some(index),
+        ..DriveRequest::default()
+    });
+    Ok(())
+}
+
+fn pflash(plan: &mut Plan, file: &str) -> Result<()> {
+    plan.drives.push(DriveRequest {
+        text: format!("-pflash {file}"),
+        file: Some(file.to_owned()),
+        interface: Interface::Pflash,
         ..DriveRequest::default()
     });
     Ok(())

@@ -32,7 +32,6 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
     with_value("fdb"),
     with_value("sd"),
     with_value("mtdblock"),
-    with_value("pflash"),
     with_value("netdev"),
     with_value("nic"),
     with_value("net"),
