@@ -6,5 +6,6 @@ mod device;
 mod full_disk;
 mod killed;
 mod locks;
+mod locks_of_formats;
 mod signals;
 mod stage;

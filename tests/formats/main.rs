@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod encrypted;
+mod growth;
 mod hyperv;
 mod matrix;
 mod pairs;
 mod read_only;
+mod torn;
 mod writes;

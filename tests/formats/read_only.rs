@@ -224,3 +224,45 @@ fn lzfse_and_what_is_not_known_fail_where_they_are() {
         pair.run(&["dd", "if=t.dmg", "of=o.dd", "bs=4096", "count=2"]);
     }
 }
+
+/// What is left out says so, and what to do instead.
+#[test]
+fn what_is_left_out_is_refused_with_words() {
+    let mut pair = require!(Pair::new("vvfat"));
+    pair.put("disk.raw", &[0; 65536]);
+    let refused = |words: &[&str], says: [&str; 2]| {
+        let output = pair.ours().run(&pair.our_dir(), words);
+        assert_eq!(output.code, Some(1), "{}", output.report());
+        for words in says {
+            assert!(output.stderr.contains(words), "{}", output.report());
+        }
+    };
+    refused(
+        &["info", "fat:/etc"],
+        ["Unknown protocol 'fat'", "mkfs.fat"],
+    );
+    refused(
+        &["convert", "-O", "raw", "fat:rw:/etc", "o.raw"],
+        ["Unknown protocol 'fat'", "mkfs.fat"],
+    );
+    refused(
+        &["info", "--image-opts", "driver=vvfat,dir=/etc"],
+        ["Unknown driver 'vvfat'", "mkfs.fat"],
+    );
+    refused(
+        &["create", "-f", "vvfat", "x.img", "1M"],
+        ["Unknown file format 'vvfat'", "mkfs.fat"],
+    );
+    let head = "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n";
+    let text = format!("{head}createType=\"seSparse\"\nRW 128 SESPARSE \"x.vmdk\"\n");
+    pair.put("se.vmdk", text.as_bytes());
+    refused(&["info", "se.vmdk"], ["seSparse", "vmkfstools"]);
+    let mut extent = 0xcafe_babe_u64.to_le_bytes().to_vec();
+    extent.resize(65536, 0);
+    pair.put("x.vmdk", &extent);
+    refused(
+        &["info", "-f", "vmdk", "x.vmdk"],
+        ["seSparse", "vmkfstools"],
+    );
+    pair.run(&["info", "--image-opts", "driver=nothing"]);
+}

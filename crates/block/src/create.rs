@@ -8,7 +8,7 @@ use qapi::{Dict, Error, OptionDesc, opts};
 use crate::gate::ImageGate;
 use crate::name::{self, ImageName, Named};
 use crate::open::{Flags, Session};
-use crate::registry::{find_format, find_protocol};
+use crate::registry::{find_format, find_protocol, unknown};
 
 /// What to make.
 pub struct CreateSpec<'a> {
@@ -29,8 +29,7 @@ pub fn protocol_of(filename: &str) -> qapi::Result<(&'static ProtocolDriver, Dic
         return Err(Error::new("Unknown protocol 'json'"));
     };
     let driver = options.get_str("driver").unwrap_or("file");
-    let driver =
-        find_protocol(driver).ok_or_else(|| Error::new(format!("Unknown protocol '{driver}'")))?;
+    let driver = find_protocol(driver).ok_or_else(|| unknown("protocol", driver))?;
     Ok((driver, options))
 }
 
@@ -42,7 +41,6 @@ pub fn create_options(format: &str, filename: Option<&str>) -> qapi::Result<Vec<
     let mut all: Vec<OptionDesc> = match format {
         "raw" => block_formats::raw::CREATE_OPTIONS.to_vec(),
         name => {
-            let unknown = || Error::new(format!("Unknown file format '{name}'"));
             let cannot = || {
                 Error::new(format!(
                     "Format driver '{name}' does not support image creation"
@@ -52,7 +50,7 @@ pub fn create_options(format: &str, filename: Option<&str>) -> qapi::Result<Vec<
                 driver.create.ok_or_else(cannot)?;
                 driver.create_options.to_vec()
             } else {
-                let driver = find_protocol(name).ok_or_else(unknown)?;
+                let driver = find_protocol(name).ok_or_else(|| unknown("file format", name))?;
                 driver.create.ok_or_else(cannot)?;
                 driver.create_options.to_vec()
             }

@@ -6,6 +6,8 @@ use block_core::Node;
 use block_protocols::{FILTERS, PROTOCOLS};
 use qapi::{Dict, Error, Value, json};
 
+use crate::registry::unknown;
+
 /// Options of the node that a name means.
 pub(crate) enum Named {
     /// The options of a whole tree.
@@ -60,7 +62,7 @@ pub(crate) fn parse(name: &str) -> qapi::Result<Named> {
     let driver = PROTOCOLS
         .iter()
         .find(|d| d.prefixes.contains(&prefix))
-        .ok_or_else(|| Error::new(format!("Unknown protocol '{prefix}'")))?;
+        .ok_or_else(|| unknown("protocol", prefix))?;
     (driver.parse_filename)(name, &mut options)?;
     options.insert("driver", driver.name);
     Ok(Named::Protocol(options))

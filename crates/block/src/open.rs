@@ -21,7 +21,8 @@ use crate::name::{self, ImageName, Named};
 use crate::objects::OBJECT_TYPES;
 use crate::policy;
 use crate::registry::{
-    PROBE_LEN, find_filter, find_format, find_protocol, looks_like_format, probe,
+    PROBE_LEN, find_filter, find_format, find_protocol, is_format, looks_like_format, probe,
+    unknown,
 };
 
 mod filter;
@@ -177,6 +178,9 @@ impl Session {
         if let Some(filter) = driver.as_deref().and_then(find_filter) {
             return Box::pin(self.open_filter(filter, options, flags, depth)).await;
         }
+        if let Some(driver) = driver.as_deref().filter(|d| !is_format(d)) {
+            return Err(unknown("driver", driver));
+        }
         let file = match options.remove("file") {
             Some(Value::Dict(file)) => file,
             Some(Value::Str(node)) => {
@@ -225,7 +229,7 @@ impl Session {
                 return Box::pin(self.open_filter(filter, options, flags, depth)).await;
             }
             if driver != "raw" && find_format(driver).is_none() {
-                return Err(Error::new(format!("Unknown driver '{driver}'")));
+                return Err(unknown("driver", driver));
             }
         }
         let child = if file
@@ -253,7 +257,7 @@ impl Session {
             Some("raw") => self.open_raw(child, options, flags, false).await,
             Some(name) => {
                 let Some(format) = find_format(name) else {
-                    return Err(Error::new(format!("Unknown driver '{name}'")));
+                    return Err(unknown("driver", name));
                 };
                 self.open_format(format, child, options, flags, depth).await
             }
@@ -280,8 +284,7 @@ impl Session {
         let mut common = Common::take(&mut options, flags)?;
         let all = options.clone();
         let name = opts::take_str(&mut options, "driver")?.unwrap_or_else(|| "file".to_owned());
-        let driver =
-            find_protocol(&name).ok_or_else(|| Error::new(format!("Unknown driver '{name}'")))?;
+        let driver = find_protocol(&name).ok_or_else(|| unknown("driver", &name))?;
         let named = Naming::of_leaf(driver, &all);
         let request = ProtocolOpen {
             options: &mut options,

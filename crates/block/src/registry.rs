@@ -3,12 +3,28 @@
 use block_core::{FilterDriver, FormatDriver, ProbeInput, ProtocolDriver};
 use block_formats::FORMATS;
 use block_protocols::{FILTERS, PROTOCOLS};
+use qapi::Error;
 
 /// How many bytes probing looks at.
 pub(crate) const PROBE_LEN: usize = 512;
 
 /// Other names that users know formats by.
 const ALIASES: &[(&str, &str)] = &[("vhd", "vpc")];
+
+/// Drivers of QEMU's that are left out, by their names and the prefixes of their file names, and what to do instead.
+const LEFT_OUT: &[(&[&str], &str)] = &[(
+    &["vvfat", "fat"],
+    "Folders shown as FAT disks (vvfat) are not supported: mkfs.fat and mcopy make an image of a folder.",
+)];
+
+/// `Unknown WHAT 'NAME'`, with a hint for what is left out.
+pub(crate) fn unknown(what: &str, name: &str) -> Error {
+    let error = Error::new(format!("Unknown {what} '{name}'"));
+    match LEFT_OUT.iter().find(|(names, _)| names.contains(&name)) {
+        Some((_, hint)) => error.hint(*hint),
+        None => error,
+    }
+}
 
 /// The format called `name`; raw is not among them.
 pub fn find_format(name: &str) -> Option<&'static FormatDriver> {

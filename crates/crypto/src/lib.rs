@@ -1,7 +1,7 @@
 //! Secrets and the encryption of disks: ciphers over sectors, passphrases turned into keys, LUKS 1 headers. TLS, and
 //! who may come in.
 //!
-//! Nothing here does I/O but for the files that secrets, credentials and rules are read from. Keys and passphrases are wiped when they are no
+//! Nothing here does I/O but for the files and kernel keys that secrets, credentials and rules are read from. Keys and passphrases are wiped when they are no
 //! longer used, and neither error texts nor `Debug` show them.
 #![forbid(unsafe_code)]
 
@@ -26,9 +26,9 @@ pub use secret::{Passphrase, Secret, bytes, passphrase};
 pub use zeroize::Zeroizing;
 
 /// Objects of this crate.
-// GAP: no `secret_keyring`: a key of the kernel's keyring is refused as an unknown type.
 pub const OBJECTS: &[ObjectType] = &[
     secret::SECRET,
+    secret::SECRET_KEYRING,
     tls::X509,
     tls::PSK,
     tls::ANON,

@@ -1,10 +1,14 @@
-//! `secret` objects: passphrases and keys that the user gives, in the clear or encrypted with another secret.
+//! `secret` and `secret_keyring` objects: passphrases and keys that the user gives, in the clear or encrypted with
+//! another secret.
 //!
 //! ```text
-//! data=TEXT | file=NAME       where it comes from
+//! data=TEXT | file=NAME       where a `secret` comes from
+//! serial=NUMBER               the same of a `secret_keyring`: a key of the kernel's
 //! format=raw | base64         how it is written
 //! keyid=ID, iv=BASE64         it is AES-256-CBC with PKCS#7 padding; the key is the secret ID, 32 bytes
 //! ```
+
+mod keyring;
 
 use std::fmt;
 use std::io;
@@ -12,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use object::{ObjectType, Objects};
+use qapi::record::{self, Form, Place};
 use qapi::{Dict, Error, Result, opts, strerror};
 use zeroize::Zeroizing;
 
@@ -21,6 +26,11 @@ use crate::cipher::{Direction, cbc_once};
 pub(crate) const SECRET: ObjectType = ObjectType {
     name: "secret",
     make: |options, objects| Ok(Arc::new(Secret::make(options, objects)?)),
+};
+
+pub(crate) const SECRET_KEYRING: ObjectType = ObjectType {
+    name: "secret_keyring",
+    make: |options, objects| Ok(Arc::new(Secret::of_keyring(options, objects)?)),
 };
 
 /// Largest file that a secret is read from.
@@ -68,6 +78,45 @@ impl Secret {
     fn make(options: &mut Dict, objects: &Objects) -> Result<Self> {
         let data = opts::take_str(options, "data")?.map(|text| Zeroizing::new(text.into_bytes()));
         let file = opts::take_str(options, "file")?;
+        let written = Written::take(options)?;
+        let input = match (data, file) {
+            (Some(_), Some(_)) => {
+                return Err(Error::new("'file' and 'data' are mutually exclusive"));
+            }
+            (None, None) => return Err(Error::new("Either 'file' or 'data' must be provided")),
+            (Some(data), None) => data,
+            (None, Some(file)) => read_file(&file)?,
+        };
+        written.read(input, objects)
+    }
+
+    /// Reads a key of the kernel's.
+    fn of_keyring(options: &mut Dict, objects: &Objects) -> Result<Self> {
+        let serial: i32 = record::take(options, "serial", &Place::root(Form::Keyval))?;
+        let written = Written::take(options)?;
+        if serial == 0 {
+            return Err(Error::new("'serial' should not be equal to 0"));
+        }
+        written.read(keyring::read(serial)?, objects)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// How a secret is written.
+struct Written {
+    base64: bool,
+    key: Option<String>,
+    iv: Option<String>,
+}
+
+impl Written {
+    /// What the options say of it; there must be no others.
+    fn take(options: &mut Dict) -> Result<Self> {
         let format = opts::take_str(options, "format")?;
         let key = opts::take_str(options, "keyid")?;
         let iv = opts::take_str(options, "iv")?;
@@ -83,31 +132,17 @@ impl Secret {
         if let Some((name, _)) = options.iter().next() {
             return Err(Error::new(format!("Parameter '{name}' is unexpected")));
         }
-        let input = match (data, file) {
-            (Some(_), Some(_)) => {
-                return Err(Error::new("'file' and 'data' are mutually exclusive"));
-            }
-            (None, None) => return Err(Error::new("Either 'file' or 'data' must be provided")),
-            (Some(data), None) => data,
-            (None, Some(file)) => read_file(&file)?,
-        };
-        let opened = match key {
-            Some(id) => decrypt(
-                &input,
-                base64,
-                &*bytes(objects.find(&id), &id)?,
-                iv.as_deref(),
-            )?,
-            None if base64 => base64::decode(&input)?,
-            None => input,
-        };
-        Ok(Self(opened))
+        Ok(Self { base64, key, iv })
     }
 
-    /// The bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    fn read(&self, input: Zeroizing<Vec<u8>>, objects: &Objects) -> Result<Secret> {
+        let iv = self.iv.as_deref();
+        let opened = match &self.key {
+            Some(id) => decrypt(&input, self.base64, &*bytes(objects.find(id), id)?, iv)?,
+            None if self.base64 => base64::decode(&input)?,
+            None => input,
+        };
+        Ok(Secret(opened))
     }
 }
 

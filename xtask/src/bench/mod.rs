@@ -224,5 +224,16 @@ fn verify(row: &Row, dir: &Path, tools: &Tools, texts: (&str, &str)) -> Result<O
             let [ours, reference] = names.map(|n| fixtures::disk_size(&dir.join(n)));
             Ok(Some(table::ratio(ours?, reference?)))
         }
+        Verify::Encrypted(format, key) => {
+            let names = ["ours", "reference"].map(|n| format!("{n}.{format}"));
+            let [a, b] = names
+                .each_ref()
+                .map(|name| format!("driver={format},{key}=s,file.filename={name}"));
+            let secret = "secret,id=s,data=letmein";
+            let args = ["compare", "--object", secret, "--image-opts", &a, &b];
+            measure(&tools.reference, &args, dir).context("our output is wrong")?;
+            let [ours, reference] = names.map(|n| fixtures::disk_size(&dir.join(n)));
+            Ok(Some(table::ratio(ours?, reference?)))
+        }
     }
 }

@@ -10,6 +10,8 @@ pub(super) enum Verify {
     Text,
     /// `OUT.<format>` holds the same bytes for a guest.
     Image(&'static str),
+    /// The same of an image that the secret `s` opens: its format, and the option that names the secret.
+    Encrypted(&'static str, &'static str),
 }
 
 /// Which tool does it.
@@ -231,6 +233,45 @@ pub(super) const ROWS: &[Row] = &[
         args: "convert -f vpc -O qcow2 data.vpc OUT.qcow2",
         verify: Verify::Image("qcow2"),
         limit: Some(("cp", "cp --reflink=never data.vpc limit.out")),
+        ..PLAIN
+    },
+    Row {
+        name: "convert LUKS -> raw",
+        must: 0.5,
+        aim: 0.3,
+        needs: &["data.luks"],
+        args: "convert --object secret,id=s,data=letmein --image-opts driver=luks,key-secret=s,file.filename=data.luks -O raw OUT.raw",
+        verify: Verify::Image("raw"),
+        limit: Some((
+            "openssl enc",
+            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.luks -out limit.out",
+        )),
+        ..PLAIN
+    },
+    Row {
+        name: "convert raw -> LUKS",
+        must: 0.5,
+        aim: 0.3,
+        needs: &["data.raw"],
+        args: "convert --object secret,id=s,data=letmein -f raw -O luks -o key-secret=s,iter-time=10 data.raw OUT.luks",
+        verify: Verify::Encrypted("luks", "key-secret"),
+        limit: Some((
+            "openssl enc",
+            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.raw -out limit.out",
+        )),
+        ..PLAIN
+    },
+    Row {
+        name: "convert raw -> qcow2, LUKS",
+        must: 0.5,
+        aim: 0.3,
+        needs: &["data.raw"],
+        args: "convert --object secret,id=s,data=letmein -f raw -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 data.raw OUT.qcow2",
+        verify: Verify::Encrypted("qcow2", "encrypt.key-secret"),
+        limit: Some((
+            "openssl enc",
+            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.raw -out limit.out",
+        )),
         ..PLAIN
     },
     Row {

@@ -80,7 +80,7 @@ pub(super) fn essiv(spec: &CipherSpec, key: &[u8]) -> Result<Iv> {
             with!(serpent::Serpent)
         }
         Algorithm::Twofish128 | Algorithm::Twofish192 | Algorithm::Twofish256 => {
-            with!(twofish::Twofish)
+            with!(super::twofish::Twofish)
         }
         Algorithm::Sm4 => with!(sm4::Sm4),
     }))

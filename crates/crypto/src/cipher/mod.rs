@@ -6,6 +6,7 @@ mod iv;
 mod modes;
 #[cfg(test)]
 mod tests;
+mod twofish;
 mod xts;
 
 use ::cipher::consts::U16;

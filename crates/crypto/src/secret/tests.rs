@@ -142,3 +142,51 @@ fn nothing_shows_a_secret() {
 fn a_passphrase_ends_at_its_first_nul() {
     assert_eq!(Passphrase::new(b"ab\0cd").as_bytes(), b"ab");
 }
+
+#[test]
+fn keys_of_the_kernel_are_read() {
+    use linux_keyutils::{KeyRing, KeyRingIdentifier};
+    for (text, want) in [
+        (
+            "secret_keyring,id=s,serial=0",
+            "'serial' should not be equal to 0",
+        ),
+        ("secret_keyring,id=s", "Parameter 'serial' is missing"),
+        (
+            "secret_keyring,id=s,serial=99999999999",
+            "Parameter 'serial' expects int32_t",
+        ),
+        (
+            "secret_keyring,id=s,serial=x",
+            "Parameter 'serial' expects integer",
+        ),
+        (
+            "secret_keyring,id=s,serial=5,data=x",
+            "Parameter 'data' is unexpected",
+        ),
+    ] {
+        assert_eq!(refusal(&[text]), want);
+    }
+    // Where there are no keyrings (some containers) there is nothing more to try.
+    let Ok(ring) = KeyRing::from_special_id(KeyRingIdentifier::Process, true) else {
+        return;
+    };
+    let missing = refusal(&["secret_keyring,id=s,serial=0x12"]);
+    assert!(
+        missing.starts_with("Unable to read serial key 00000012: "),
+        "{missing}"
+    );
+    let long = "x".repeat(3 * 4096);
+    for held_there in ["letmein", long.as_str()] {
+        let key = ring.add_key("house-test", held_there).unwrap();
+        let text = format!("secret_keyring,id=s,serial={}", key.get_id().as_raw_id());
+        assert_eq!(held(&[&text], "s"), held_there.as_bytes());
+    }
+    let key = ring.add_key("house-test", "bGV0bWVpbg==").unwrap();
+    let serial = key.get_id().as_raw_id();
+    let text = format!("secret_keyring,id=s,serial={serial},format=base64");
+    assert_eq!(held(&[&text], "s"), b"letmein");
+    key.revoke().unwrap();
+    let revoked = refusal(&[&text]);
+    assert!(revoked.ends_with(": Key has been revoked"), "{revoked}");
+}
