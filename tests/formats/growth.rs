@@ -10,11 +10,11 @@ use house_tests::{Scratch, ours, reference, require, run};
 
 /// A format, options that make its blocks of 1 or 2 MiB, and the most bytes that one new block may cost beside its data.
 const FORMATS: &[(&str, &str, u64)] = &[
-    ("vdi", "", 8 << 10),
-    ("vpc", "", 8 << 10),
-    // A row of the log with its header, and the header that names the log.
-    ("vhdx", "block_size=1M", 24 << 10),
-    ("parallels", "cluster_size=1048576", 8 << 10),
+    ("vdi", "", 1 << 10),
+    ("vpc", "", 2 << 10),
+    // An entry of the log and the headers that name it, for all of them.
+    ("vhdx", "block_size=1M", 4 << 10),
+    ("parallels", "cluster_size=1048576", 1 << 10),
 ];
 
 const BLOCKS: u64 = 32;

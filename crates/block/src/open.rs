@@ -51,6 +51,8 @@ pub struct Flags {
     pub no_backing: bool,
     /// Others may write to the backing files meanwhile: the caller itself will.
     pub share_backing: bool,
+    /// Nobody may write to it meanwhile: what is read at one time belongs together.
+    pub no_share: bool,
     /// Only to look: the image may be damaged.
     pub check_only: bool,
     /// Do not open what the image names beside its backing file.
@@ -144,7 +146,11 @@ impl Session {
         } else {
             Perms::CONSISTENT_READ
         };
-        let root = Root::attach(node, used, Perms::ALL)?;
+        let shared = match flags.no_share {
+            true => Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED,
+            false => Perms::ALL,
+        };
+        let root = Root::attach(node, used, shared)?;
         root.set_writethrough(flags.cache.writethrough());
         Ok(Arc::new(root))
     }

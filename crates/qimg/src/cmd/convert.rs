@@ -201,6 +201,7 @@ async fn open_sources(
     let flags = Flags {
         cache: settings.source_cache,
         force_share: args.has("force-share"),
+        no_share: true,
         ..Flags::default()
     };
     let (format, image_opts) = (args.text("source-format"), args.has("source-image-opts"));
