@@ -93,7 +93,7 @@ impl World {
             let raw = node("disk.raw", "raw", "");
             self.convert(&self.reference, &raw, ("source", from, options));
             let source = node("source", from, options);
-            for (to, how) in kind.formats() {
+            for (to, how) in kind.targets_of(from) {
                 let story = format!("{}: {from} {options} -> {to} {how}", kind.name);
                 self.convert(&self.ours, &source, ("target", to, how));
                 self.look(("target", to, how), &story);
@@ -107,11 +107,7 @@ impl World {
             let raw = node("disk.raw", "raw", "");
             self.convert(&self.ours, &raw, ("source", from, options));
             let source = node("source", from, options);
-            for (to, how) in kind.formats() {
-                // The reference measures for seconds what a passphrase may cost: that once is enough.
-                if how.contains("secret") && from != "raw" {
-                    continue;
-                }
+            for (to, how) in kind.targets_of(from) {
                 let story = format!("{}: our {from} {options} -> {to} {how}", kind.name);
                 self.convert(&self.reference, &source, ("target", to, how));
                 let target = node("target", to, how);
@@ -135,7 +131,7 @@ impl World {
             ("dmg", dmg.with_plist()),
         ] {
             std::fs::write(self.scratch.path("source"), bytes).expect("a scratch file");
-            for (to, how) in kind.formats() {
+            for (to, how) in kind.targets_of(from) {
                 let story = format!("{}: {from} -> {to} {how}", kind.name);
                 self.convert(&self.ours, &node("source", from, ""), ("target", to, how));
                 self.look(("target", to, how), &story);
@@ -156,6 +152,14 @@ impl Kind {
         let small = self.small;
         let all = FORMATS.iter().copied();
         all.filter(move |(format, _)| small || *format != "luks")
+    }
+
+    /// What a format is made into. What a passphrase may cost is measured for each image that has one, for seconds: they
+    /// are made of plain disks only.
+    fn targets_of(&self, from: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let plain = from == "raw";
+        let all = self.formats();
+        all.filter(move |(_, how)| plain || !how.contains("secret"))
     }
 }
 
