@@ -146,9 +146,10 @@ impl Session {
         } else {
             Perms::CONSISTENT_READ
         };
-        let shared = match flags.no_share {
-            true => Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED,
-            false => Perms::ALL,
+        let shared = if flags.no_share {
+            Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED
+        } else {
+            Perms::ALL
         };
         let root = Root::attach(node, used, shared)?;
         root.set_writethrough(flags.cache.writethrough());

@@ -167,7 +167,7 @@ fn run_row(row: &'static Row, plan: &Plan, tools: &Tools) -> Result<Outcome> {
         }
         outcome.limit = Some(table::median(seconds));
     }
-    shell("rm -f ours.* reference.* limit.out", &plan.dir)?;
+    shell("rm -f ours.* reference.* limit.*", &plan.dir)?;
     Ok(outcome)
 }
 

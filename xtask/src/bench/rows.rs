@@ -244,7 +244,7 @@ pub(super) const ROWS: &[Row] = &[
         verify: Verify::Image("raw"),
         limit: Some((
             "openssl enc",
-            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.luks -out limit.out",
+            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.luks -out limit.out 2> limit.err",
         )),
         ..PLAIN
     },
@@ -257,7 +257,7 @@ pub(super) const ROWS: &[Row] = &[
         verify: Verify::Encrypted("luks", "key-secret"),
         limit: Some((
             "openssl enc",
-            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.raw -out limit.out",
+            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.raw -out limit.out 2> limit.err",
         )),
         ..PLAIN
     },
@@ -270,7 +270,7 @@ pub(super) const ROWS: &[Row] = &[
         verify: Verify::Encrypted("qcow2", "encrypt.key-secret"),
         limit: Some((
             "openssl enc",
-            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.raw -out limit.out",
+            "openssl enc -aes-256-ctr -K 00 -iv 00 -in data.raw -out limit.out 2> limit.err",
         )),
         ..PLAIN
     },

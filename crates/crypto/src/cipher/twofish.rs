@@ -68,7 +68,7 @@ const fn permutation(nibbles: &[[u8; 16]; 4]) -> [u8; 256] {
     loop {
         let (a, b) = mix(x >> 4, x & 15);
         let (a, b) = mix(nibbles[0][a as usize], nibbles[1][b as usize]);
-        out[x as usize] = nibbles[3][b as usize] << 4 | nibbles[2][a as usize];
+        out[x as usize] = (nibbles[3][b as usize] << 4) | nibbles[2][a as usize];
         if x == u8::MAX {
             return out;
         }
@@ -77,7 +77,7 @@ const fn permutation(nibbles: &[[u8; 16]; 4]) -> [u8; 256] {
 }
 
 const fn mix(a: u8, b: u8) -> (u8, u8) {
-    (a ^ b, (a ^ (b << 3 | b >> 1) ^ a << 3) & 15)
+    (a ^ b, (a ^ ((b << 3) | (b >> 1)) ^ (a << 3)) & 15)
 }
 
 /// A product of polynomials over GF(2).
@@ -85,7 +85,7 @@ fn times(mut a: u8, mut b: u8, field: u8) -> u8 {
     let mut out = 0;
     while a != 0 {
         out ^= b * (a & 1);
-        b = b << 1 ^ field * (b >> 7);
+        b = (b << 1) ^ (field * (b >> 7));
         a >>= 1;
     }
     out
