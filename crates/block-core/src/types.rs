@@ -37,6 +37,8 @@ pub struct Limits {
     pub zero_beyond_end: bool,
     /// Writes past the end make the file grow.
     pub growable: bool,
+    /// Transfers shorter than this cost more than they must (0: any length is as good).
+    pub best_transfer: u32,
 }
 
 impl Default for Limits {
@@ -46,6 +48,7 @@ impl Default for Limits {
             max_transfer: 0,
             zero_beyond_end: true,
             growable: true,
+            best_transfer: 0,
         }
     }
 }

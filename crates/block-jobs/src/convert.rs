@@ -16,7 +16,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use block_core::{Kind, Node, Root, ZeroFlags};
+use block_core::{Kind, Limits, Node, Root, ZeroFlags};
 use qapi::Error;
 use tokio::sync::Mutex;
 
@@ -284,6 +284,16 @@ impl Setup {
             Method::Compress => PACKED_BUFFER,
             Method::Copy | Method::Offload => BUFFER,
         };
+        let served = sources
+            .iter()
+            .map(|s| u64::from(leaf_limits(&s.root).best_transfer))
+            .max()
+            .unwrap_or(0)
+            .min(MAX_BUFFER);
+        let piece = match options.method {
+            Method::Compress => piece,
+            Method::Copy | Method::Offload => piece.max(served),
+        };
         let wanted = piece.max(packed).max(cluster.unwrap_or(1));
         let buffer = wanted.next_multiple_of(cluster.unwrap_or(1));
         let align = request_alignment(target);
@@ -311,6 +321,22 @@ pub(crate) fn cluster_size(root: &Root) -> u64 {
     }
     node.format()
         .map_or(1, |f| u64::from(f.geometry().cluster_size).max(1))
+}
+
+/// What the leaf asks of requests, under a plain disk or a format on it.
+fn leaf_limits(root: &Root) -> Limits {
+    let mut node = root.node();
+    loop {
+        let below = match node.kind() {
+            Kind::Protocol(protocol) => return protocol.limits(),
+            Kind::Filter(filter) => filter.child().node(),
+            Kind::Format(_) => match node.children().first() {
+                Some(edge) => edge.node(),
+                None => return Limits::default(),
+            },
+        };
+        node = below;
+    }
 }
 
 /// What the leaf under a plain target asks of requests.

@@ -121,6 +121,7 @@ impl Protocol for OpenFile {
             max_transfer: 0,
             zero_beyond_end: regular,
             growable: regular,
+            best_transfer: 0,
         }
     }
 

@@ -13,6 +13,7 @@ use nbd_proto::flags::{ALLOCATION_DEPTH, allocation, command, export};
 use nbd_proto::{Command, Extent, MAX_REQUEST};
 use qapi::{Dict, Error, Value};
 
+use super::ahead::{Ahead, RANGE};
 use super::connection::{Ask, Broken, Failure, Sink};
 use super::handshake::{Chosen, Mode};
 use super::link::Link;
@@ -22,6 +23,8 @@ use super::options::Settings;
 const SECTOR: u32 = 512;
 /// Bytes of a new image that are cleared.
 const FIRST: usize = 512;
+/// Requests of this length keep a connection busy: each costs the server a wake-up or more.
+const BEST: u32 = 1 << 20;
 const ENOTSUP: i32 = 95;
 const EINVAL: i32 = 22;
 const EACCES: i32 = 13;
@@ -55,6 +58,7 @@ pub(super) async fn open(request: ProtocolOpen<'_>) -> qapi::Result<Box<dyn Prot
         depth,
         read_only,
         link,
+        ahead: Ahead::default(),
     }))
 }
 
@@ -149,6 +153,8 @@ struct Disk {
     /// It tells layers, not allocation.
     depth: bool,
     read_only: bool,
+    /// Block status that was told, but not asked for yet.
+    ahead: Ahead,
 }
 
 fn failed(broken: &Broken) -> io::Error {
@@ -291,6 +297,14 @@ impl Disk {
             .await
     }
 
+    /// Does something that makes the block status told so far wrong.
+    async fn changing<T>(&self, work: impl Future<Output = T>) -> T {
+        self.ahead.change();
+        let done = work.await;
+        self.ahead.change();
+        done
+    }
+
     async fn flush_all(&self) -> io::Result<()> {
         if !self.link.has(export::SEND_FLUSH) {
             return Ok(());
@@ -304,21 +318,35 @@ impl Disk {
             return Ok(LeafStatus::data(len));
         }
         let inside = len.min(size - offset).min(self.sizes.most_asked);
+        if let Some(known) = self.ahead.find(offset) {
+            return Ok(self.understand(known, inside));
+        }
+        // Whoever asks for much goes on from there; a short range is asked for itself.
+        let (flags, asked_len) = if inside > BEST.into() {
+            (0, inside.min(RANGE))
+        } else {
+            (command::REQ_ONE, inside)
+        };
         let mut extents = Vec::new();
         let ask = Ask {
             command: Command::BlockStatus,
-            flags: command::REQ_ONE,
+            flags,
             offset,
-            len: inside,
+            len: asked_len,
             payload: &[],
         };
+        let asked = self.ahead.asking();
         match self.ask(ask, Sink::Extents(&mut extents)).await {
             // It came back without the context.
             Err(error) if error.raw_os_error() == Some(ENOTSUP) => {}
             other => other?,
         }
-        Ok(match extents.first() {
-            Some(first) => self.understand(*first, inside),
+        let first = extents.first().copied();
+        if extents.len() > 1 && flags == 0 {
+            self.ahead.keep(asked, offset, extents);
+        }
+        Ok(match first {
+            Some(first) => self.understand(first, inside),
             None => LeafStatus::data(inside),
         })
     }
@@ -357,7 +385,7 @@ impl Protocol for Disk {
         buf: &'a [u8],
         flags: WriteFlags,
     ) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(self.write_all(offset, buf, flags))
+        Box::pin(self.changing(self.write_all(offset, buf, flags)))
     }
 
     fn write_zeroes(
@@ -366,11 +394,11 @@ impl Protocol for Disk {
         len: u64,
         flags: ZeroFlags,
     ) -> BoxFuture<'_, io::Result<()>> {
-        Box::pin(self.zero_all(offset, len, flags))
+        Box::pin(self.changing(self.zero_all(offset, len, flags)))
     }
 
     fn discard(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<()>> {
-        Box::pin(self.trim_all(offset, len))
+        Box::pin(self.changing(self.trim_all(offset, len)))
     }
 
     fn flush(&self) -> BoxFuture<'_, io::Result<()>> {
@@ -396,6 +424,7 @@ impl Protocol for Disk {
             max_transfer: 0,
             zero_beyond_end: false,
             growable: false,
+            best_transfer: BEST,
         }
     }
 

@@ -10,6 +10,7 @@
 //! left, with the reason as the error of every request from then on.
 
 pub mod address;
+mod ahead;
 mod connection;
 mod disk;
 pub mod handshake;
