@@ -41,6 +41,8 @@ const OPTION_STRUCTURED: u32 = 8;
 const REPLY_ACK: u32 = 1;
 const CHUNK: u32 = 0x668e_33ef;
 const SIMPLE: u32 = 0x6744_6698;
+/// Memory that is copied from, in bytes.
+const MEMORY: usize = 128 << 20;
 /// How long a server may take to open its socket.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -70,6 +72,24 @@ pub(super) fn measure(program: &Path, args: &str, dir: &Path, load: Load) -> Res
         cpu: (used.utime + used.stime).as_secs_f64(),
         peak: used.maxrss,
     })
+}
+
+/// What copying the same bytes once costs, from memory that is larger than caches to a buffer of a request's length: no server
+/// can be faster.
+pub(super) fn memory_copy(load: Load) -> f64 {
+    let len = load.len as usize;
+    let disk = vec![0x5a_u8; MEMORY.max(len)];
+    let mut buffer = vec![0; len];
+    let places = disk.len() / len;
+    let mut place = 0;
+    let start = Instant::now();
+    for _ in 0..load.count {
+        // Steps that visit all places in no order that a processor guesses.
+        place = (place + places / 2 + 1) % places;
+        buffer.copy_from_slice(&disk[place * len..][..len]);
+        std::hint::black_box(&mut buffer);
+    }
+    start.elapsed().as_secs_f64()
 }
 
 fn stop(server: Child) -> Result<wait4::ResourceUsage> {

@@ -53,6 +53,8 @@ struct Outcome {
     ours: Vec<Cost>,
     reference: Vec<Cost>,
     limit: Option<f64>,
+    /// Of a server: the same bytes copied once in memory.
+    copy: Option<f64>,
     /// Our output's size on disk divided by theirs, where there is one.
     size: Option<f64>,
 }
@@ -139,6 +141,7 @@ fn run_row(row: &'static Row, plan: &Plan, tools: &Tools) -> Result<Outcome> {
         ours: Vec::new(),
         reference: Vec::new(),
         limit: None,
+        copy: row.load.map(load::memory_copy),
         size: None,
     };
     // The first pair only warms the caches.

@@ -81,10 +81,14 @@ pub(super) fn print_row(outcome: &Outcome) {
     let row = outcome.row;
     let size = outcome.size.map_or(String::new(), |s| format!("{s:.2}"));
     let goal = format!("{} ({})", row.must, row.aim);
-    let limit = match (row.limit, outcome.limit) {
-        (Some((name, _)), Some(seconds)) => format!("{seconds:.3} s {name}"),
-        _ => String::new(),
-    };
+    let mut limits = Vec::new();
+    if let (Some((name, _)), Some(seconds)) = (row.limit, outcome.limit) {
+        limits.push(format!("{seconds:.3} s {name}"));
+    }
+    if let Some(seconds) = outcome.copy {
+        limits.push(format!("{seconds:.3} s memory copy"));
+    }
+    let limit = limits.join(", ");
     println!(
         "{:<30} {:>9.3} {:>9.3} {:>7.3} {:>7.3} {:>7.2} {:>7}  {:>11}  {:<5} {}",
         row.name,
@@ -118,6 +122,7 @@ pub(super) fn json(outcomes: &[Outcome]) -> Value {
                 "verdict": o.verdict(),
                 "limit": o.row.limit.map(|(name, _)| name),
                 "limit-seconds": o.limit,
+                "memory-copy-seconds": o.copy,
                 "ours": o.ours.iter().map(cost).collect::<Vec<_>>(),
                 "reference": o.reference.iter().map(cost).collect::<Vec<_>>(),
             })
