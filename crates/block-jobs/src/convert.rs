@@ -30,11 +30,8 @@ use worker::Shared;
 /// Sources are sized in units of this many bytes.
 pub(crate) const SECTOR: u64 = 512;
 
-/// Bytes of a piece: small enough for the processor's cache, so that what was read is written from there.
-const BUFFER: u64 = 256 << 10;
-
-/// The same of a piece that is packed, which needs room for what comes of it, too.
-const PACKED_BUFFER: u64 = 128 << 10;
+/// Bytes of a piece: small enough for several to be in the processor's cache, so that what was read is written from there.
+const BUFFER: u64 = 64 << 10;
 
 /// Largest buffer, and the piece that QEMU works in.
 pub(crate) const MAX_BUFFER: u64 = 2 << 20;
@@ -280,10 +277,6 @@ impl Setup {
             .unwrap_or(1)
             // Formats with larger ones do not pack them: more at once would only leave the caches.
             .min(MAX_BUFFER);
-        let piece = match options.method {
-            Method::Compress => PACKED_BUFFER,
-            Method::Copy | Method::Offload => BUFFER,
-        };
         let served = sources
             .iter()
             .map(|s| u64::from(leaf_limits(&s.root).best_transfer))
@@ -291,8 +284,10 @@ impl Setup {
             .unwrap_or(0)
             .min(MAX_BUFFER);
         let piece = match options.method {
-            Method::Compress => piece,
-            Method::Copy | Method::Offload => piece.max(served),
+            Method::Compress => BUFFER,
+            Method::Copy => BUFFER.max(served),
+            // Nothing is read as long as the kernel copies.
+            Method::Offload => MAX_BUFFER,
         };
         let wanted = piece.max(packed).max(cluster.unwrap_or(1));
         let buffer = wanted.next_multiple_of(cluster.unwrap_or(1));

@@ -371,6 +371,18 @@ impl Args {
         self.has("json")
     }
 
+    /// Prints what a command did as a record, if `--json` is there.
+    pub(crate) fn tell<const N: usize>(&self, fields: [(&str, qapi::Value); N]) {
+        if !self.json() {
+            return;
+        }
+        let mut record = qapi::Dict::new();
+        for (name, value) in fields {
+            record.insert(name, value);
+        }
+        print_json(&record.into());
+    }
+
     /// The value of `--output`; `--json` is `--output json`.
     ///
     /// # Errors

@@ -3,71 +3,35 @@
 use std::process::ExitCode;
 
 use block::{Aio, CacheMode, Session};
-use qapi::getopt::{self, Opt, Parsed};
+use qapi::getopt::{self, Parsed};
 use qapi::{Error, prog_name};
 
+use crate::generate::{self, usage};
 use crate::number::Failed;
+use crate::options;
 use crate::prompt::Prompt;
 use crate::shell::{Mode, Shell, Source};
 use qapi::out;
 
 /// What `--version` shows: the version whose behaviour this is.
-const VERSION: &str = "10.0.2";
+pub(crate) const VERSION: &str = "10.0.2";
 
-const OPTIONS: &[Opt] = &[
-    Opt::both('h', "help", false),
-    Opt::both('V', "version", false),
-    Opt::both('c', "cmd", true),
-    Opt::both('f', "format", true),
-    Opt::both('r', "read-only", false),
-    Opt::both('s', "snapshot", false),
-    Opt::both('n', "nocache", false),
-    Opt::both('C', "copy-on-read", false),
-    Opt::both('m', "misalign", false),
-    Opt::both('k', "native-aio", false),
-    Opt::both('i', "aio", true),
-    Opt::both('t', "cache", true),
-    Opt::both('d', "discard", true),
-    Opt::both('T', "trace", true),
-    Opt::both('U', "force-share", false),
-    Opt::long("object", true),
-    Opt::long("image-opts", false),
-    Opt::long("allow-path", true),
-];
-
-const USAGE: &str = "\
-  --object OBJECTDEF   an object such as a 'secret' for passwords
-  --image-opts         the file is an option string
-  --allow-path DIR     names inside images may reach what is beneath DIR
-  -c, --cmd STRING     run a command; may be repeated
-  -f, --format FMT     do not guess the format
-  -r, --read-only      open for reading only
-  -s, --snapshot       write to a temporary overlay
-  -n, --nocache        go around the host's cache, like -t none
-  -C, --copy-on-read   keep what was read from the backing file
-  -m, --misalign       buffers of uneven addresses
-  -k, --native-aio     kernel AIO
-  -i, --aio=MODE       how requests reach the host: threads, native, io_uring
-  -t, --cache=MODE     cache mode
-  -d, --discard=MODE   what becomes of discards: ignore, off, unmap, on
-  -T, --trace TRACE    what to log
-  -U, --force-share    take no locks against others
-  -h, --help           show this help
-  -V, --version        show the version";
-
-fn usage() {
-    let prog = prog_name();
-    out::line(format!(
-        "Usage: {prog} [OPTIONS]... [-c STRING]... [file]\nQEMU Disk exerciser\n"
-    ));
-    out::line(format!(
-        "{USAGE}\n\nSee '{prog} -c help' for information on available commands."
-    ));
+fn code(result: qapi::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            qapi::report(&error);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Runs the tool to its exit code.
 pub(crate) async fn run(words: Vec<String>) -> ExitCode {
-    let parsed = match getopt::parse(OPTIONS, &words) {
+    if let Some(result) = generate::asked(&words) {
+        return code(result);
+    }
+    let parsed = match getopt::parse(&options::for_getopt(), &words) {
         Ok(parsed) => parsed,
         Err(message) => {
             eprintln!("{}: {message}", prog_name());

@@ -3,7 +3,9 @@
 
 mod cli;
 mod cmd;
+mod generate;
 mod number;
+mod options;
 mod prompt;
 mod report;
 mod shell;

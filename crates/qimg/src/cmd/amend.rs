@@ -143,5 +143,9 @@ async fn run(matches: ArgMatches) -> Outcome {
     let closed = cli::close(&disk).await;
     done?;
     closed?;
+    args.tell([
+        ("filename", name.as_str().into()),
+        ("format", node.driver().into()),
+    ]);
     Ok(0)
 }

@@ -144,18 +144,37 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
     let disk = cli::open(&args.session()?, name, format, image_opts, flags).await?;
+    if !args.json() {
+        announce(&options);
+    }
+    let start = Instant::now();
+    bench(Arc::clone(&disk), options)
+        .await
+        .map_err(|e| Error::from_io("Failed request", &e))?;
+    let seconds = start.elapsed().as_secs_f64();
+    if !args.json() {
+        out::line(format!("Run completed in {seconds:3.3} seconds."));
+    }
+    args.tell([
+        ("requests", options.count.into()),
+        ("request-size", (options.len as u64).into()),
+        ("depth", (options.depth as u64).into()),
+        ("write", options.write.is_some().into()),
+        ("seconds", seconds.into()),
+    ]);
+    cli::close(&disk).await?;
+    Ok(0)
+}
+
+/// Says what is about to be done.
+fn announce(options: &BenchOptions) {
+    let kind = match options.write {
+        Some(_) => "write",
+        None => "read",
+    };
     out::line(format!(
-        "Sending {} {} requests, {} bytes each, {} in parallel (starting at offset {}, step size {})",
-        options.count,
-        if options.write.is_some() {
-            "write"
-        } else {
-            "read"
-        },
-        options.len,
-        options.depth,
-        options.offset,
-        options.step
+        "Sending {} {kind} requests, {} bytes each, {} in parallel (starting at offset {}, step size {})",
+        options.count, options.len, options.depth, options.offset, options.step
     ));
     if let Some(flushes) = options.flushes {
         let drain = if flushes.drain { "" } else { "async " };
@@ -164,14 +183,4 @@ async fn run(matches: ArgMatches) -> Outcome {
             flushes.interval
         ));
     }
-    let start = Instant::now();
-    bench(Arc::clone(&disk), options)
-        .await
-        .map_err(|e| Error::from_io("Failed request", &e))?;
-    out::line(format!(
-        "Run completed in {:3.3} seconds.",
-        start.elapsed().as_secs_f64()
-    ));
-    cli::close(&disk).await?;
-    Ok(0)
 }

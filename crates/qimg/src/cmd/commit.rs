@@ -118,9 +118,13 @@ async fn run(matches: ArgMatches) -> Outcome {
         return Err(error.into());
     }
     closed?;
-    if !quiet {
+    if !quiet && !args.json() {
         out::line("Image committed.");
     }
+    args.tell([
+        ("filename", name.as_str().into()),
+        ("base", base.node().filename().into()),
+    ]);
     Ok(0)
 }
 

@@ -3,10 +3,10 @@
 use qapi::out;
 use std::sync::Arc;
 
-use block::jobs::{CompareError, CompareOptions, Difference, Watch, compare};
+use block::jobs::{CompareError, CompareOptions, Comparison, Difference, Watch, compare};
 use block::{CacheMode, Flags};
 use clap::ArgMatches;
-use qapi::{Error, report};
+use qapi::{Error, Value, report};
 
 use super::Command;
 use crate::cli::{self, Args, Failure, Outcome, flag, value};
@@ -93,7 +93,7 @@ async fn run(matches: ArgMatches) -> Outcome {
     let watch: Arc<dyn Watch> = Arc::clone(&meter) as Arc<dyn Watch>;
     let found = compare([a, b], options, watch).await;
     let say = |text: &str| {
-        if !quiet {
+        if !quiet && !args.json() {
             out::line(text);
         }
     };
@@ -103,6 +103,7 @@ async fn run(matches: ArgMatches) -> Outcome {
             return Err(told(error, [first, second]));
         }
         Ok(found) => {
+            tell(&args, found);
             if found.size_differs && found.difference != Some(Difference::Size) {
                 say("Warning: Image size mismatch!");
             }
@@ -121,6 +122,22 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     meter.end();
     Ok(code)
+}
+
+/// The verdict for machines: where the first difference is, if it has a place.
+fn tell(args: &Args, found: Comparison) {
+    let (kind, offset) = match found.difference {
+        None => (Value::Null, Value::Null),
+        Some(Difference::Size) => ("size".into(), Value::Null),
+        Some(Difference::Status(at)) => ("status".into(), at.into()),
+        Some(Difference::Content(at)) => ("content".into(), at.into()),
+    };
+    args.tell([
+        ("identical", found.difference.is_none().into()),
+        ("size-differs", found.size_differs.into()),
+        ("difference", kind),
+        ("offset", offset),
+    ]);
 }
 
 fn words(difference: Difference) -> String {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use block::jobs::{ConvertError, ConvertOptions, Source, Watch, Zeroes, convert};
+use block::jobs::{ConvertError, ConvertOptions, Source, Zeroes, convert};
 use block::{CacheMode, CreateSpec, Flags};
 use clap::ArgMatches;
 use qapi::{Dict, Error, report};
@@ -143,11 +143,15 @@ async fn run(matches: ArgMatches) -> Outcome {
         workers: reactor::threads() * 2,
         ..ConvertOptions::default()
     };
-    let watch: Arc<dyn Watch> = Meter::new(&args.0, true, 1.0)?;
-    convert(vec![source], Arc::clone(&output), options, watch)
-        .await
-        .map_err(told)?;
+    let watch = Meter::new(&args.0, true, 1.0)?;
+    let done = convert(vec![source], Arc::clone(&output), options, watch);
+    done.await.map_err(told)?;
     cli::close(&output).await?;
+    args.tell([
+        ("filename", operands.output.into()),
+        ("format", out_format.into()),
+        ("virtual-size", len.into()),
+    ]);
     Ok(0)
 }
 

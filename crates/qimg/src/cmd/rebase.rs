@@ -6,7 +6,7 @@ use block::core::BackingLink;
 use block::jobs::{RebaseRequest, Watch, layers, rebase};
 use block::{CacheMode, Flags, Layer, Root, Session};
 use clap::ArgMatches;
-use qapi::Error;
+use qapi::{Error, Value};
 
 use super::Command;
 use super::commit::is_same_file;
@@ -136,6 +136,11 @@ async fn run(matches: ArgMatches) -> Outcome {
     }
     linked?;
     closed?;
+    let backing = link.map_or(Value::Null, |link| link.file.into());
+    args.tell([
+        ("filename", name.as_str().into()),
+        ("backing-filename", backing),
+    ]);
     Ok(0)
 }
 

@@ -132,7 +132,11 @@ async fn run(matches: ArgMatches) -> Outcome {
         }
     }
     drop(drained);
+    let now = snapshots.map(|s| s.list()).filter(|_| args.json());
     cli::close(&disk).await?;
+    if let Some(all) = now {
+        show(&args, &all);
+    }
     Ok(0)
 }
 

@@ -23,6 +23,8 @@ pub(super) struct TableReader {
     /// Nothing is read before it is asked for: tables change on the way.
     lazy: bool,
     running: VecDeque<JoinHandle<Batch>>,
+    /// Memory of a batch that was looked at, for the next one.
+    spare: Vec<u8>,
     batch: Batch,
     at: usize,
 }
@@ -49,6 +51,7 @@ impl TableReader {
             started: 0,
             lazy,
             running: VecDeque::new(),
+            spare: Vec::new(),
             batch: Batch::default(),
             at: 0,
         }
@@ -61,6 +64,7 @@ impl TableReader {
     pub(super) async fn next(&mut self) -> io::Result<&[u8]> {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);
         if self.at.saturating_mul(size) >= self.batch.bytes.len() {
+            self.spare = std::mem::take(&mut self.batch.bytes);
             self.batch = self.next_batch().await;
             self.at = 0;
         }
@@ -79,14 +83,22 @@ impl TableReader {
             let end = (self.started + 1).min(self.list.len());
             let range = self.started..end;
             self.started = end;
-            return read(Arc::clone(&self.file), self.offsets(range), self.size).await;
+            let memory = std::mem::take(&mut self.spare);
+            return read(
+                Arc::clone(&self.file),
+                self.offsets(range),
+                self.size,
+                memory,
+            )
+            .await;
         }
         while self.running.len() <= AHEAD && self.started < self.list.len() {
             let most = usize::try_from(BATCH / self.size).unwrap_or(1).max(1);
             let end = (self.started + most).min(self.list.len());
             let offsets = self.offsets(self.started..end);
             self.started = end;
-            let batch = read(Arc::clone(&self.file), offsets, self.size);
+            let memory = std::mem::take(&mut self.spare);
+            let batch = read(Arc::clone(&self.file), offsets, self.size, memory);
             self.running.push_back(reactor::spawn(batch));
         }
         match self.running.pop_front() {
@@ -101,11 +113,12 @@ impl TableReader {
     }
 }
 
-/// Reads tables, neighbours at once.
-async fn read(file: Arc<Edge>, offsets: Vec<u64>, size: u64) -> Batch {
+/// Reads tables into `memory`, neighbours at once.
+async fn read(file: Arc<Edge>, offsets: Vec<u64>, size: u64, mut memory: Vec<u8>) -> Batch {
     let len = usize::try_from(size).unwrap_or(0);
+    memory.resize(len * offsets.len(), 0);
     let mut batch = Batch {
-        bytes: vec![0; len * offsets.len()],
+        bytes: memory,
         errors: BTreeMap::new(),
     };
     let mut at = 0;
