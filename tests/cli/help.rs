@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use house_tests::{Scratch, our_io, ours};
+use house_tests::tools::our_io;
+use house_tests::{Scratch, ours};
 
 const COMMANDS: [&str; 15] = [
     "amend", "bench", "bitmap", "check", "commit", "compare", "convert", "create", "dd", "info",
@@ -122,4 +123,11 @@ fn run_different(scratch: &Scratch) -> serde_json::Value {
     std::fs::write(scratch.path("b"), bytes).expect("a scratch file");
     let words = ["compare", "--json", "-f", "raw", "-F", "raw", "a", "b"];
     ours().run(scratch.dir(), &words).expect_code(1).json()
+}
+
+#[test]
+fn what_can_be_traced_is_listed_without_a_command() {
+    let scratch = Scratch::new();
+    let list = ours().run(scratch.dir(), &["-T", "help"]).ok().stdout;
+    assert!(list.contains("bdrv_"), "{list}");
 }

@@ -79,6 +79,9 @@ pub(crate) fn top_level(args: &[String]) -> Top {
             }
         }
     }
+    if crate::trace::help(&traces) {
+        return Top::Done(ExitCode::SUCCESS);
+    }
     wrong_top("Not enough arguments")
 }
 

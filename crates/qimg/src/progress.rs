@@ -186,7 +186,8 @@ impl Meter {
                 eprintln!("{}", qapi::json::compact(&line.into()));
             }
             Style::Bar => {
-                if let Some(bar) = &self.bar {
+                // At the start the total is not known yet.
+                if let Some(bar) = self.bar.as_ref().filter(|_| total < u64::MAX) {
                     bar.set_length(total);
                     bar.set_position(done);
                 }

@@ -252,7 +252,7 @@ impl Coder {
         literals[END] = 1;
         let (literals, distances) = (Code::new(&literals), Code::new(&distances));
         // Codes of its own.
-        bits.put(u16::from(is_last) | 2 << 1, 3)?;
+        bits.put(u16::from(is_last) | (2 << 1), 3)?;
         write_codes(bits, &literals, &distances)?;
         for token in &self.tokens {
             if token.distance == 0 {
