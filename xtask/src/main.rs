@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod external;
 mod fuzz_smoke;
 mod packages;
 mod shell;
@@ -37,6 +38,11 @@ const TASKS: &[Task] = &[
         name: "demo",
         help: "the main job on real data, proved step by step",
         run: |_| demo::demo(),
+    },
+    Task {
+        name: "external",
+        help: "[TEST...]: public processor tests, whose source KVM_UNIT_TESTS and TEST386 name",
+        run: external::external,
     },
     Task {
         name: "fuzz-smoke",

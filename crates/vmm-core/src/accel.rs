@@ -6,32 +6,55 @@ use accel_core::Accel;
 use accel_kvm::KvmAccel;
 use accel_soft::SoftAccel;
 use qapi::{Error, Result};
-use x86_cpu::cpuid::models::{self, Made};
 
-use crate::plan::Plan;
+use crate::cpu;
+use crate::plan::{AccelRequest, Plan};
+
+/// What a property of an accelerator takes.
+enum Kind {
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// `thread`, which has words of its own.
+    Thread,
+    /// A number.
+    Number,
+}
+
+const SWITCH: Kind = Kind::Choice(&["on", "off"]);
 
 /// One accelerator.
 pub(crate) struct AccelType {
     name: &'static str,
+    properties: &'static [(&'static str, Kind)],
     /// Makes it for a machine of so many processors.
-    make: fn(&Plan, u32) -> Result<Arc<dyn Accel>>,
+    make: fn(&Plan, u32, &AccelRequest) -> Result<Arc<dyn Accel>>,
 }
 
 const ACCELS: &[AccelType] = &[
     AccelType {
         name: "kvm",
+        properties: &[
+            ("kernel-irqchip", Kind::Choice(&["on", "off", "split"])),
+            ("kvm-shadow-mem", Kind::Number),
+            ("dirty-ring-size", Kind::Number),
+        ],
         make: kvm,
     },
+    // Every processor has its own thread; the other properties size what is not there.
     AccelType {
         name: "tcg",
+        properties: &[
+            ("thread", Kind::Thread),
+            ("tb-size", Kind::Number),
+            ("one-insn-per-tb", SWITCH),
+            ("split-wx", SWITCH),
+        ],
         make: tcg,
     },
 ];
 
 /// What is tried when no option says anything.
-const DEFAULT: &[&str] = &["tcg"];
-/// The processor when `-cpu` says nothing.
-const DEFAULT_MODEL: &str = "qemu64";
+const DEFAULT: &str = "tcg";
 
 /// What `-accel help` prints.
 pub(crate) fn help() -> String {
@@ -42,37 +65,79 @@ pub(crate) fn help() -> String {
     )
 }
 
-/// An accelerator by its name.
-pub(crate) fn find(name: &str) -> Result<&'static AccelType> {
+fn find(name: &str) -> Result<&'static AccelType> {
     let found = ACCELS.iter().find(|accel| accel.name == name);
     found.ok_or_else(|| Error::new(format!("invalid accelerator {name}")))
 }
 
+/// Checks a property of the accelerator `name`; one that does not exist is not asked, it only fails when its turn comes.
+///
+/// # Errors
+/// In the reference's words.
+pub(crate) fn check_property(name: &str, key: &str, value: &str) -> Result<()> {
+    let Ok(accel) = find(name) else {
+        return Ok(());
+    };
+    let Some((_, kind)) = accel.properties.iter().find(|(known, _)| *known == key) else {
+        let text = format!("Property '{name}-accel.{key}' not found");
+        return Err(Error::new(text));
+    };
+    let text = match kind {
+        Kind::Choice(words) if words.contains(&value) => return Ok(()),
+        Kind::Choice(["on", "off"]) => format!("Parameter '{key}' expects 'on' or 'off'"),
+        Kind::Choice(_) => format!("Parameter '{key}' does not accept value '{value}'"),
+        Kind::Thread if matches!(value, "single" | "multi") => return Ok(()),
+        Kind::Thread => format!("Invalid 'thread' setting {value}"),
+        Kind::Number if value.parse::<u64>().is_ok() => return Ok(()),
+        Kind::Number => format!("Parameter '{key}' expects uint64"),
+    };
+    Err(Error::new(text))
+}
+
+/// What is to be tried, in order.
+fn requests(plan: &Plan) -> Result<Vec<AccelRequest>> {
+    let named = match &plan.machine_accels {
+        Some(_) if !plan.accels.is_empty() => {
+            let text = "The -accel and \"-machine accel=\" options are incompatible";
+            return Err(Error::new(text));
+        }
+        Some(list) => list.as_str(),
+        None if plan.accels.is_empty() => DEFAULT,
+        None => return Ok(plan.accels.clone()),
+    };
+    Ok(named.split(':').map(AccelRequest::named).collect())
+}
+
+/// An error about a request, as its option's.
+fn said(request: &AccelRequest, error: Error) -> Error {
+    match &request.option {
+        Some(option) => Error::new(format!("-accel {option}: {error}")),
+        None => error,
+    }
+}
+
 /// The first that works of those the plan names.
 pub(crate) fn choose(plan: &Plan, cpus: u32) -> Result<Arc<dyn Accel>> {
-    let named: Vec<&str> = plan.accels.iter().map(String::as_str).collect();
-    let names: &[&str] = if named.is_empty() { DEFAULT } else { &named };
-    let mut last = Error::new("no accelerator found");
-    for (n, name) in names.iter().enumerate() {
-        match find(name).and_then(|accel| (accel.make)(plan, cpus)) {
+    let mut failed: Option<Error> = None;
+    for request in requests(plan)? {
+        if let Some(error) = failed.take() {
+            qapi::report(&error);
+            failed = Some(error);
+        }
+        match find(&request.name).and_then(|accel| (accel.make)(plan, cpus, &request)) {
             Ok(accel) => {
-                if n > 0 {
-                    qapi::report(&Error::new(format!("falling back to {name}")));
+                if failed.is_some() {
+                    qapi::report(&Error::new(format!("falling back to {}", request.name)));
                 }
                 return Ok(accel);
             }
-            Err(error) => {
-                if n + 1 < names.len() {
-                    qapi::report(&error);
-                }
-                last = error;
-            }
+            Err(error) => failed = Some(said(&request, error)),
         }
     }
-    Err(last)
+    Err(failed.unwrap_or_else(|| Error::new("no accelerator found")))
 }
 
-fn kvm(plan: &Plan, _cpus: u32) -> Result<Arc<dyn Accel>> {
+fn kvm(plan: &Plan, _cpus: u32, request: &AccelRequest) -> Result<Arc<dyn Accel>> {
     // GAP: KVM's processors are the host's own, whatever they are called.
     if let Some(model) = plan
         .cpu
@@ -84,7 +149,7 @@ fn kvm(plan: &Plan, _cpus: u32) -> Result<Arc<dyn Accel>> {
     }
     let accel = KvmAccel::new().map_err(|error| {
         let about = "Could not access KVM kernel module";
-        qapi::report(&Error::from_io(about, &error));
+        qapi::report(&said(request, Error::from_io(about, &error)));
         Error::from_io("failed to initialize kvm", &error)
     })?;
     if accel.only_emulates() {
@@ -95,52 +160,16 @@ fn kvm(plan: &Plan, _cpus: u32) -> Result<Arc<dyn Accel>> {
     Ok(Arc::new(accel))
 }
 
-fn tcg(plan: &Plan, cpus: u32) -> Result<Arc<dyn Accel>> {
-    let text = plan.cpu.as_deref().unwrap_or(DEFAULT_MODEL);
-    let (made, enforce) = model(text)?;
-    // Nobody asked for the default, so nobody wants to hear what it lacks.
-    if plan.cpu.is_some() {
-        for missing in &made.missing {
+fn tcg(plan: &Plan, cpus: u32, _request: &AccelRequest) -> Result<Arc<dyn Accel>> {
+    let wanted = cpu::parse(plan.cpu.as_deref())?;
+    let missing = &wanted.made.missing;
+    if wanted.check || wanted.enforce {
+        for missing in missing {
             qapi::warn(&format!("TCG doesn't support requested feature: {missing}"));
         }
-        if enforce && !made.missing.is_empty() {
-            return Err(Error::new("TCG doesn't support requested features"));
-        }
     }
-    Ok(Arc::new(SoftAccel::new(made.features, cpus)))
-}
-
-/// A processor from `MODEL[,+flag][,-flag][,flag=on|off][,check][,enforce]`, and whether it must be whole.
-fn model(text: &str) -> Result<(Made, bool)> {
-    let mut parts = text.split(',');
-    let name = parts.next().unwrap_or("");
-    let mut enforce = false;
-    let mut changes: Vec<(&str, bool)> = Vec::new();
-    for part in parts {
-        if let Some(flag) = part.strip_prefix('+') {
-            changes.push((flag, true));
-        } else if let Some(flag) = part.strip_prefix('-') {
-            changes.push((flag, false));
-        } else {
-            let (flag, value) = part.split_once('=').unwrap_or((part, "on"));
-            let on = qapi::opts::parse_bool(flag, value)?;
-            match flag {
-                "enforce" => enforce = on,
-                // Said in any case; a machine that does not move needs no migratable processor.
-                "check" | "migratable" => {}
-                _ => changes.push((flag, on)),
-            }
-        }
+    if wanted.enforce && !missing.is_empty() {
+        return Err(Error::new("TCG doesn't support requested features"));
     }
-    let made = models::make(name, &changes).map_err(|error| Error::new(error.to_string()))?;
-    Ok((made, enforce))
-}
-
-/// What `-cpu help` prints.
-pub(crate) fn cpu_help() -> String {
-    let mut names = models::names();
-    names.sort_unstable();
-    names.dedup();
-    let lines = names.iter().map(|name| format!("  {name}\n"));
-    format!("Available CPUs:\n{}", lines.collect::<String>())
+    Ok(Arc::new(SoftAccel::new(wanted.made.features, cpus)))
 }

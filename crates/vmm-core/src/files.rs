@@ -82,6 +82,7 @@ pub(crate) fn kernel(plan: &Plan, below: u64) -> Result<Option<Kernel>> {
     };
     let request = Request {
         image: &image,
+        path,
         command_line: plan.append.as_deref().unwrap_or(""),
         modules: &modules,
         memory: &memory_map::ram(below, plan.ram - below),

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accel;
+mod cpu;
 mod disks;
 mod files;
 mod monitor;

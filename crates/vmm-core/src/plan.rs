@@ -45,6 +45,25 @@ pub struct Smp {
     pub threads: Option<u32>,
 }
 
+/// An accelerator to be tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccelRequest {
+    /// Its name, of which nothing is known yet.
+    pub name: String,
+    /// The `-accel` option as it was given, for messages.
+    pub option: Option<String>,
+}
+
+impl AccelRequest {
+    /// One that `-M accel=` names.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            option: None,
+        }
+    }
+}
+
 /// Which controller a drive is attached to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Interface {
@@ -165,8 +184,10 @@ pub struct Plan {
     pub ram: u64,
     /// `-smp`.
     pub smp: Smp,
+    /// `-M accel=`: names with colons between; `-enable-kvm` is one of them.
+    pub machine_accels: Option<String>,
     /// `-accel`, in the order to be tried; empty for the default.
-    pub accels: Vec<String>,
+    pub accels: Vec<AccelRequest>,
     /// `-cpu`.
     pub cpu: Option<String>,
     /// `-kernel`.
@@ -227,6 +248,7 @@ impl Default for Plan {
             graphics: true,
             ram: 128 << 20,
             smp: Smp::default(),
+            machine_accels: None,
             accels: Vec::new(),
             cpu: None,
             kernel: None,

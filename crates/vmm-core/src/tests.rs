@@ -28,7 +28,7 @@ fn options_fill_the_plan() {
         (plan.machine.as_str(), plan.hpet, plan.ram),
         ("q35", false, 1 << 30)
     );
-    assert_eq!(plan.accels, ["kvm", "tcg"]);
+    assert_eq!(plan.machine_accels.as_deref(), Some("kvm:tcg"));
     assert_eq!(plan.topology().expect("fits"), (2, 2, 1));
     assert!(plan.stopped && plan.nographic && plan.actions.no_reboot);
     assert_eq!(plan.actions.panic, PanicAction::ExitFailure);
@@ -53,6 +53,18 @@ fn refusals_have_the_reference_s_words() {
         (
             "-smp 4,sockets=2,cores=3",
             "Invalid CPU topology: product of the hierarchy must match maxcpus: sockets (2) * dies (1) * modules (1) * cores (3) * threads (1) != maxcpus (4)",
+        ),
+        (
+            "-accel tcg,foo=1",
+            "-accel tcg,foo=1: Property 'tcg-accel.foo' not found",
+        ),
+        (
+            "-accel kvm,kernel-irqchip=bad",
+            "-accel kvm,kernel-irqchip=bad: Parameter 'kernel-irqchip' does not accept value 'bad'",
+        ),
+        (
+            "-accel tcg,thread=bad",
+            "-accel tcg,thread=bad: Invalid 'thread' setting bad",
         ),
         (
             "-device bogus",

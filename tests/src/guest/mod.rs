@@ -119,7 +119,7 @@ impl Guest {
         command
             .args(&self.options)
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
-            .args(["-append", "console=ttyS0 quiet panic=-1 tsc=reliable"])
+            .args(["-append", "console=ttyS0 quiet panic=-1"])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .arg("-kernel")

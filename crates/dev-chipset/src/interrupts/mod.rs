@@ -368,15 +368,7 @@ impl Interrupts {
             0x1b => Some(local.base()),
             0x6e0 => Some(local.tsc_deadline()),
             0x830 if local.x2() => Some(local.command()),
-            0x802
-            | 0x803
-            | 0x808
-            | 0x80a
-            | 0x80d
-            | 0x80f..=0x828
-            | 0x82f
-            | 0x832..=0x839
-            | 0x83e
+            0x802 | 0x803 | 0x808 | 0x80a | 0x80d | 0x80f..=0x828 | 0x832..=0x839 | 0x83e
                 if local.x2() =>
             {
                 Some(u64::from(local.read(u64::from(index - 0x800) << 4, now)))
@@ -404,7 +396,9 @@ impl Interrupts {
             }
             0x830 if x2 => local.command_x2(value),
             0x80b | 0x828 if x2 && value != 0 => return false,
-            0x808 | 0x80b | 0x80f | 0x828 | 0x82f | 0x832..=0x838 | 0x83e | 0x83f if x2 => {
+            // A message to itself is a vector and nothing else.
+            0x83f if x2 && value > 0xff => return false,
+            0x808 | 0x80b | 0x80f | 0x828 | 0x832..=0x838 | 0x83e | 0x83f if x2 => {
                 let Ok(value) = u32::try_from(value) else {
                     return false;
                 };

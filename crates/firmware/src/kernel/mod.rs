@@ -52,6 +52,8 @@ pub struct Module {
 pub struct Request<'a> {
     /// The kernel's file.
     pub image: &'a [u8],
+    /// The file's name as it was given.
+    pub path: &'a str,
     /// `-append`.
     pub command_line: &'a str,
     /// `-initrd`.

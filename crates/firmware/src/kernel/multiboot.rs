@@ -1,7 +1,9 @@
 //! Multiboot 1 kernels (Multiboot specification 0.6.96): a header in the first 8 KiB, load addresses in it or ELF.
 
 use super::elf::Elf;
-use super::{Kernel, LoadError, Module, Piece, Request, SETUP, command_line, pack, word};
+use super::{
+    Kernel, LoadError, MOST_COMMAND_LINE, Module, Piece, Request, SETUP, command_line, pack, word,
+};
 use crate::memory_map::{Kind, for_kernel};
 
 const MAGIC: u32 = 0x1bad_b002;
@@ -29,9 +31,13 @@ pub(super) fn load(request: &Request<'_>) -> Result<Option<Kernel>, LoadError> {
     };
     let end = u64::from(kernel.address) + kernel.data.len() as u64;
     let (initrd, places) = pack(request.modules, end, request.low_end)?;
+    let arguments = format!("{} {}", request.path, request.command_line);
+    if arguments.len() >= MOST_COMMAND_LINE {
+        return Err(LoadError::TooLarge);
+    }
     Ok(Some(Kernel {
         setup: information(request, &places)?,
-        command_line: command_line(request.command_line),
+        command_line: command_line(&arguments),
         kernel,
         initrd,
         entry: Some(entry),

@@ -6,6 +6,7 @@ const LOW_END: u64 = 64 << 20;
 fn boot(image: &[u8], modules: &[Module]) -> Result<Kernel, LoadError> {
     load(&Request {
         image,
+        path: "a/kernel",
         command_line: "console=ttyS0 vga=0x317",
         modules,
         memory: &memory_map::ram(LOW_END, 0),
@@ -121,6 +122,9 @@ fn a_multiboot_kernel_gets_modules_and_a_map() {
     );
     let kernel = boot(&image, &[module(10), module(20)]).expect("boots");
     assert_eq!(kernel.entry, Some(0x10_0040));
+    // The kernel's own name comes first.
+    let arguments = &kernel.command_line.data;
+    assert_eq!(arguments, b"a/kernel console=ttyS0 vga=0x317\0");
     assert_eq!(word(&kernel.setup.data, 20, 4), 2);
     let list = usize::try_from(word(&kernel.setup.data, 24, 4) - SETUP).expect("small");
     assert_eq!(word(&kernel.setup.data, list + 16, 4), 0x10_3000);

@@ -5,7 +5,7 @@ use qapi::{Error, Result};
 
 use super::values::{number, pairs, size, switch, uuid};
 use super::{Action, OptionEntry};
-use crate::plan::{Plan, Smp};
+use crate::plan::{AccelRequest, Plan, Smp};
 
 pub(super) const OPTIONS: &[OptionEntry] = &[
     OptionEntry {
@@ -58,7 +58,7 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         argument: "",
         help: "enable KVM full virtualization support",
         action: Action::Flag(|plan| {
-            plan.accels.push("kvm".to_owned());
+            plan.machine_accels = Some("kvm".to_owned());
             Ok(())
         }),
     },
@@ -124,7 +124,7 @@ fn machine(plan: &mut Plan, value: &str) -> Result<()> {
                 }
                 plan.machine = value;
             }
-            "accel" => plan.accels = value.split(':').map(str::to_owned).collect(),
+            "accel" => plan.machine_accels = Some(value),
             "hpet" => plan.hpet = switch("hpet", &value)?,
             "graphics" => plan.graphics = switch("graphics", &value)?,
             "kernel" => plan.kernel = Some(value),
@@ -145,21 +145,19 @@ fn machine(plan: &mut Plan, value: &str) -> Result<()> {
     Ok(())
 }
 
-fn accelerator(plan: &mut Plan, value: &str) -> Result<()> {
-    for (key, value) in pairs(value, "accel") {
-        match key.as_str() {
-            "accel" => {
-                crate::accel::find(&value)?;
-                plan.accels.push(value);
-            }
-            // Every processor has its own thread here; the others size what is not there.
-            "thread" | "tb-size" | "one-insn-per-tb" | "split-wx" | "kernel-irqchip" => {}
-            _ => {
-                let text = format!("Property '{}-accel.{key}' not found", "tcg");
-                return Err(Error::new(text));
-            }
+fn accelerator(plan: &mut Plan, option: &str) -> Result<()> {
+    let mut name = String::new();
+    for (key, value) in pairs(option, "accel") {
+        if key == "accel" {
+            name = value;
+        } else {
+            crate::accel::check_property(&name, &key, &value)?;
         }
     }
+    plan.accels.push(AccelRequest {
+        name,
+        option: Some(option.to_owned()),
+    });
     Ok(())
 }
 

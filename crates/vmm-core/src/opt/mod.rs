@@ -123,7 +123,7 @@ fn help_of(option: &str, value: &str) -> Option<String> {
     match option {
         "machine" | "M" => Some(machine::machines()),
         "accel" => Some(crate::accel::help()),
-        "cpu" => Some(crate::accel::cpu_help()),
+        "cpu" => Some(crate::cpu::help()),
         "device" => Some(debug::devices()),
         "d" => Some(debug::log_items()),
         _ => None,

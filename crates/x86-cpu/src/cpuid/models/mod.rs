@@ -4,6 +4,7 @@ mod amd;
 mod generic;
 mod intel;
 mod intel_server;
+mod notes;
 
 use std::fmt;
 
@@ -64,6 +65,9 @@ const REPORTED: [(Leaf, &str); LEAVES] = [
 /// Bits of leaf 1 EDX that AMD's processors repeat in leaf 0x80000001.
 const REPEATED: u32 = 0x0183_f3ff;
 
+/// A counter whose rate never changes: true of this one, but not of the host that a machine may move to.
+const INVARIANT_TSC: Feature = Feature(Leaf::X7Edx, 8);
+
 /// Why there is no such processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelError {
@@ -108,6 +112,96 @@ pub fn feature(name: &str) -> Option<Feature> {
         .iter()
         .find(|(known, _, _)| same(known, name))
         .map(|(_, leaf, bit)| Feature(*leaf, *bit))
+}
+
+/// What is changed of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Features switched by name, in this order.
+    pub features: Vec<(String, bool)>,
+    /// Vendor.
+    pub vendor: Option<[u8; 12]>,
+    /// Family.
+    pub family: Option<u32>,
+    /// Model.
+    pub model: Option<u32>,
+    /// Stepping.
+    pub stepping: Option<u32>,
+    /// Brand string.
+    pub brand: Option<String>,
+    /// Highest basic leaf.
+    pub level: Option<u32>,
+    /// Highest extended leaf.
+    pub extended_level: Option<u32>,
+    /// `max` has what a machine that moves to another host must not have, too.
+    pub everything: bool,
+}
+
+impl Changes {
+    fn identity(&self, of: &mut Features) {
+        of.vendor = self.vendor.unwrap_or(of.vendor);
+        let (family, model, stepping) = of.version;
+        of.version = (
+            self.family.unwrap_or(family),
+            self.model.unwrap_or(model),
+            self.stepping.unwrap_or(stepping),
+        );
+        if let Some(text) = &self.brand {
+            of.brand = brand(text);
+        }
+        of.level = self.level.unwrap_or(of.level);
+        of.extended_level = self.extended_level.unwrap_or(of.extended_level);
+    }
+}
+
+/// All models with a line about each: first those with makers, then the others.
+pub fn list() -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    for model in LISTS.iter().copied().flatten() {
+        let name = model.name;
+        out.push((
+            name.to_owned(),
+            "(alias configured by machine type)".to_owned(),
+        ));
+        let mut brand = model.brand;
+        let first = (name.to_owned() + "-v1", brand.to_owned());
+        out.push(first);
+        for variant in model.variants {
+            for change in variant.changes {
+                if let Change::Brand(text) = change {
+                    brand = text;
+                }
+            }
+            let full = format!("{name}-v{}", variant.number);
+            if !variant.alias.is_empty() {
+                out.push((variant.alias.to_owned(), format!("(alias of {full})")));
+            }
+            if variant.number > 1 {
+                let note = notes::NOTES.iter().find(|(of, _)| *of == full);
+                let note = note.map_or(String::new(), |(_, note)| format!(" [{note}]"));
+                out.push((full, format!("{brand}{note}")));
+            }
+        }
+    }
+    out.sort_unstable();
+    let others = [
+        ("base", "base CPU model type with no features enabled"),
+        ("host", "processor with all supported host features "),
+        (
+            "max",
+            "Enables all features supported by the accelerator in the current host",
+        ),
+    ];
+    out.extend(others.map(|(name, about)| (name.to_owned(), about.to_owned())));
+    out
+}
+
+/// The names of all features, in order.
+pub fn flags() -> Vec<&'static str> {
+    let mut out: Vec<&str> = NAMES.iter().map(|(name, _, _)| *name).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
 }
 
 /// The names of all models and their versions, in no order.
@@ -194,11 +288,11 @@ impl Model {
     }
 }
 
-/// Makes the processor with a model's name, with features switched by name.
+/// Makes the processor with a model's name, changed.
 ///
 /// # Errors
 /// No such model or feature.
-pub fn make(name: &str, changes: &[(&str, bool)]) -> Result<Made, ModelError> {
+pub fn make(name: &str, changes: &Changes) -> Result<Made, ModelError> {
     let mut wanted = match name {
         "max" => Features::default(),
         "base" => Features {
@@ -214,8 +308,10 @@ pub fn make(name: &str, changes: &[(&str, bool)]) -> Result<Made, ModelError> {
     };
     // GAP: no virtual machines within virtual machines; a model's SVM bit goes without a word, one that is asked for is reported.
     wanted.set(Feature(Leaf::X1Ecx, 2), false);
-    for (name, on) in changes {
-        let bit = feature(name).ok_or_else(|| ModelError::Feature((*name).to_owned()))?;
+    wanted.set(INVARIANT_TSC, name == "max" && changes.everything);
+    changes.identity(&mut wanted);
+    for (name, on) in &changes.features {
+        let bit = feature(name).ok_or_else(|| ModelError::Feature(name.clone()))?;
         wanted.set(bit, *on);
     }
     if wanted.vendor != *b"GenuineIntel" && wanted.extended_level != 0 {
@@ -243,20 +339,42 @@ pub fn make(name: &str, changes: &[(&str, bool)]) -> Result<Made, ModelError> {
 mod tests {
     use super::*;
 
+    fn plain(name: &str) -> Result<Made, ModelError> {
+        make(name, &Changes::default())
+    }
+
+    fn with(names: &[&str]) -> Changes {
+        Changes {
+            features: names
+                .iter()
+                .map(|name| ((*name).to_owned(), true))
+                .collect(),
+            ..Changes::default()
+        }
+    }
+
+    #[test]
+    fn an_invariant_counter_is_there_when_asked_for() {
+        assert!(!plain("max").expect("known").features.has(INVARIANT_TSC));
+        let asked = make("qemu64", &with(&["invtsc"])).expect("known");
+        assert_eq!(asked.missing, Vec::<String>::new());
+        assert!(asked.features.has(INVARIANT_TSC));
+    }
+
     #[test]
     fn every_name_makes_a_processor() {
         for name in names() {
-            let made = make(&name, &[]).expect("known");
+            let made = plain(&name).expect("known");
             assert!(made.features.level > 0, "{name}");
         }
     }
 
     #[test]
     fn what_is_asked_for_and_missing_is_said() {
-        let made = make("qemu64", &[]).expect("known");
+        let made = plain("qemu64").expect("known");
         assert_eq!(made.missing, Vec::<String>::new());
         assert_eq!(made.features.signature(), 0x6_0fb1);
-        let made = make("qemu64", &[("dtes64", true), ("svm", true)]).expect("known");
+        let made = make("qemu64", &with(&["dtes64", "svm"])).expect("known");
         assert_eq!(
             made.missing,
             [
@@ -265,22 +383,22 @@ mod tests {
             ]
         );
         assert_eq!(
-            make("qemu64", &[("nonsense", true)]),
+            make("qemu64", &with(&["nonsense"])),
             Err(ModelError::Feature("nonsense".to_owned()))
         );
-        assert_eq!(make("host", &[]), Err(ModelError::Host));
+        assert_eq!(plain("host"), Err(ModelError::Host));
         assert_eq!(
-            make("Pentium9", &[]),
+            plain("Pentium9"),
             Err(ModelError::Unknown("Pentium9".to_owned()))
         );
     }
 
     #[test]
     fn versions_and_aliases_differ() {
-        let plain = make("Skylake-Client", &[]).expect("known");
-        let without = make("Skylake-Client-noTSX-IBRS", &[]).expect("known");
+        let plain = plain("Skylake-Client").expect("known");
+        let without = plain("Skylake-Client-noTSX-IBRS").expect("known");
         assert!(plain.missing.iter().any(|m| m.contains(".hle")));
         assert!(!without.missing.iter().any(|m| m.contains(".hle")));
-        assert_eq!(make("Skylake-Client-v1", &[]), Ok(plain));
+        assert_eq!(plain("Skylake-Client-v1"), Ok(plain));
     }
 }
