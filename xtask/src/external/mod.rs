@@ -98,7 +98,7 @@ fn unit_tests(machine: &Path, source: &Path, words: &[String]) -> Result<Vec<Str
 
 fn unit_test(machine: &Path, dir: &Path, case: &Case) -> Result<String> {
     let environment = dir.join("environment");
-    std::fs::write(&environment, "NR_CPUS=1\nMEMSIZE=128\n")?;
+    std::fs::write(&environment, case.environment)?;
     let output = dir.join(format!("{}.out", case.name));
     let mut command = Command::new(machine);
     command
@@ -117,9 +117,10 @@ fn unit_test(machine: &Path, dir: &Path, case: &Case) -> Result<String> {
         .arg("-serial")
         .arg(format!("file:{}", output.display()))
         .arg("-kernel")
-        .arg(dir.join(format!("x86/{}.flat", case.program)))
-        .arg("-initrd")
-        .arg(&environment);
+        .arg(dir.join(format!("x86/{}.flat", case.program)));
+    if !case.environment.is_empty() {
+        command.arg("-initrd").arg(&environment);
+    }
     if !case.arguments.is_empty() {
         command.args(["-append", case.arguments]);
     }
