@@ -4,6 +4,9 @@
 //! ([`Exit`]); accesses to ports and device registers on the way are calls on the [`CpuBus`].
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "contract-tests")]
+pub mod contract;
+mod extended;
 mod registers;
 
 use std::io;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 
 use guest_mem::Ram;
 
+pub use extended::{Activity, Extended, Float, SavedCpu};
 pub use registers::{CS, Registers, Segment, Table};
 
 /// The processor's way out: ports, device registers, the interrupt controllers.
@@ -83,6 +87,16 @@ pub trait Vcpu: Send {
     /// # Errors
     /// The accelerator refuses the values.
     fn set_registers(&mut self, registers: &Registers) -> io::Result<()>;
+    /// Everything the processor holds.
+    ///
+    /// # Errors
+    /// The accelerator refuses.
+    fn save(&self) -> io::Result<SavedCpu>;
+    /// Takes over what was saved, by this accelerator or by another. What it has no place for is left out.
+    ///
+    /// # Errors
+    /// The accelerator refuses the values.
+    fn restore(&mut self, saved: &SavedCpu) -> io::Result<()>;
     /// Back to the state after power-on, all of it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A processor's registers as data. GAP: no x87, SSE and AVX state and no MSRs beside EFER yet.
+//! The registers that every program sees, as data.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ pub struct Table {
     pub limit: u16,
 }
 
-/// All registers.
+/// General, segment and control registers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers {
     /// rax rcx rdx rbx rsp rbp rsi rdi r8 to r15.

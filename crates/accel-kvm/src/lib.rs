@@ -8,6 +8,7 @@ mod convert;
 mod cpuid;
 mod raw;
 mod speed;
+mod state;
 mod vcpu;
 
 use std::io;

@@ -78,6 +78,60 @@ pub(crate) fn port_transfer(vcpu: &mut VcpuFd) -> (u16, usize, &mut [u8]) {
     (io.port, unit, data)
 }
 
+/// Where XSAVE's standard form has MXCSR, what is in use, and the upper halves of the vector registers, in words of 32 bits.
+const MXCSR: usize = 24 / 4;
+const XSTATE_BV: usize = 512 / 4;
+const UPPER: usize = 576 / 4;
+
+/// What the calls for floating point leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rest {
+    pub(crate) mxcsr: u32,
+    /// Bits 128 to 255 of the vector registers.
+    pub(crate) upper: [[u64; 2]; 16],
+}
+
+/// From the processor; as after power-on where the kernel has no XSAVE.
+pub(crate) fn rest(vcpu: &VcpuFd) -> Rest {
+    let mut out = Rest {
+        mxcsr: 0x1f80,
+        upper: [[0; 2]; 16],
+    };
+    let Ok(area) = vcpu.get_xsave() else {
+        return out;
+    };
+    if area.region[XSTATE_BV] & 6 != 0 {
+        out.mxcsr = area.region[MXCSR];
+    }
+    if area.region[XSTATE_BV] & 4 != 0 {
+        let words = area.region[UPPER..UPPER + 64].as_chunks::<4>().0;
+        for (into, from) in out.upper.iter_mut().zip(words) {
+            let pair = |n: usize| u64::from(from[n]) | u64::from(from[n + 1]) << 32;
+            *into = [pair(0), pair(2)];
+        }
+    }
+    out
+}
+
+/// To the processor.
+pub(crate) fn set_rest(vcpu: &VcpuFd, rest: &Rest) -> io::Result<()> {
+    let mut area = vcpu.get_xsave().map_err(error)?;
+    area.region[MXCSR] = rest.mxcsr;
+    area.region[XSTATE_BV] |= 2;
+    if rest.upper != [[0; 2]; 16] {
+        area.region[XSTATE_BV] |= 4;
+    }
+    let halves = rest.upper.iter().flatten();
+    let (into, _) = area.region[UPPER..UPPER + 64].as_chunks_mut::<2>();
+    for (into, half) in into.iter_mut().zip(halves) {
+        let low = half & 0xffff_ffff;
+        *into = [low, half >> 32].map(|word| u32::try_from(word).unwrap_or(0));
+    }
+    // SAFETY: the area came from the kernel; no features beyond its 4 KiB are enabled for guests (that takes an explicit
+    // request to the kernel, which this program never makes).
+    unsafe { vcpu.set_xsave(&area) }.map_err(error)
+}
+
 /// The signal that kicks processors.
 fn signal() -> libc::c_int {
     SIGRTMIN() + 1

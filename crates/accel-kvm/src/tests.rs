@@ -84,6 +84,13 @@ fn slot(ram: &Ram, start: u64, size: u64) -> Slot {
 }
 
 #[test]
+fn the_state_can_be_saved_and_brought_back() {
+    if let Some((_accel, _ram, mut cpu)) = guest(&[0xf4]) {
+        accel_core::contract::state_suite(cpu.as_mut());
+    }
+}
+
+#[test]
 fn real_mode_code_reaches_ports_and_memory() {
     // mov al,0x42; out 0x10,al; in ax,0x20; out 0x12,ax; mov ax,0x2000; mov ds,ax; mov [0],al; mov al,[5]; out 0x10,al; hlt
     let code = [

@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use accel_core::{CpuBus, Exit, Kick, Registers, Vcpu};
+use accel_core::{CpuBus, Exit, Extended, Kick, Registers, SavedCpu, Vcpu};
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
-use crate::{convert, raw};
+use crate::{convert, raw, state};
 
 /// APIC base after power-on: default address, enabled.
 const APIC_BASE: u64 = 0xfee0_0800;
@@ -19,6 +19,7 @@ pub(crate) struct KvmVcpu {
     apic_base: u64,
     first_general: kvm_regs,
     first_system: kvm_sregs,
+    first: Extended,
 }
 
 impl KvmVcpu {
@@ -32,11 +33,13 @@ impl KvmVcpu {
         let first_general = vcpu.get_regs().map_err(raw::error)?;
         let first_system = vcpu.get_sregs().map_err(raw::error)?;
         set_apic_base(&vcpu, first_system, apic_base)?;
+        let first = state::extended(&vcpu)?;
         Ok(Self {
             vcpu,
             apic_base,
             first_general,
             first_system,
+            first,
         })
     }
 
@@ -159,7 +162,22 @@ impl Vcpu for KvmVcpu {
             .map_err(raw::error)
     }
 
+    fn save(&self) -> io::Result<SavedCpu> {
+        Ok(SavedCpu {
+            registers: self.registers()?,
+            extended: state::extended(&self.vcpu)?,
+            activity: state::activity(&self.vcpu)?,
+        })
+    }
+
+    fn restore(&mut self, saved: &SavedCpu) -> io::Result<()> {
+        self.set_registers(&saved.registers)?;
+        state::set_extended(&self.vcpu, &saved.extended)?;
+        state::set_activity(&self.vcpu, &saved.activity)
+    }
+
     fn reset(&mut self) -> io::Result<()> {
+        state::set_extended(&self.vcpu, &self.first)?;
         set_apic_base(&self.vcpu, self.first_system, self.apic_base)?;
         self.vcpu
             .set_regs(&self.first_general)
@@ -168,7 +186,15 @@ impl Vcpu for KvmVcpu {
     }
 
     fn init(&mut self) -> io::Result<()> {
-        self.reset()
+        let kept = state::extended(&self.vcpu)?;
+        self.reset()?;
+        let kept = Extended {
+            breakpoints: self.first.breakpoints,
+            debug_status: self.first.debug_status,
+            debug_control: self.first.debug_control,
+            ..kept
+        };
+        state::set_extended(&self.vcpu, &kept)
     }
 
     fn nmi(&mut self) {

@@ -1,7 +1,10 @@
 //! Registers as the machine has them and as the processor does.
 
-use accel_core::{Registers, Segment, Table};
-use x86_cpu::state::{self, CpuState, cr, seg};
+use accel_core::{Activity, Extended, Float, Registers, Segment, Table};
+use x86_cpu::cpuid::xcr0;
+use x86_cpu::exec::{restore_msr, saved_msrs};
+use x86_cpu::state::{self, CpuState, F80, Fpu, cr, seg};
+use x86_cpu::word::low8;
 
 fn segment(from: &state::Segment) -> Segment {
     Segment {
@@ -89,4 +92,89 @@ pub(crate) fn set(cpu: &mut CpuState, from: &Registers) {
     cpu.shutdown = false;
     cpu.shadow = false;
     cpu.refresh();
+}
+
+fn float(from: &Fpu) -> Float {
+    Float {
+        registers: from.registers.map(|r| (r.mantissa, r.exponent)),
+        control: from.control,
+        status: from.status & !TOP | u16::from(from.top & 7) << 11,
+        tags: from.tags,
+        opcode: from.opcode,
+        instruction: from.instruction,
+        operand: from.operand,
+    }
+}
+
+/// Bits of the status word that are the stack's top.
+const TOP: u16 = 7 << 11;
+/// Bits of MXCSR that exist.
+const MXCSR: u32 = 0xffff;
+
+fn own_float(from: &Float) -> Fpu {
+    let registers = from.registers;
+    Fpu {
+        registers: registers.map(|(mantissa, exponent)| F80 { mantissa, exponent }),
+        control: from.control,
+        status: from.status & !TOP,
+        top: low8(u64::from(from.status >> 11)) & 7,
+        tags: from.tags,
+        opcode: from.opcode,
+        instruction: from.instruction,
+        operand: from.operand,
+    }
+}
+
+/// The other registers, from the processor.
+pub(crate) fn extended(cpu: &CpuState) -> Extended {
+    Extended {
+        float: float(&cpu.fpu),
+        vectors: cpu.vector,
+        mxcsr: cpu.mxcsr,
+        xcr0: cpu.xcr0,
+        pkru: cpu.pkru,
+        breakpoints: cpu.debug.address,
+        debug_status: cpu.debug.status,
+        debug_control: cpu.debug.control,
+        counter_offset: cpu.msr.tsc_offset,
+        msrs: saved_msrs(cpu),
+    }
+}
+
+/// The other registers, to the processor. Bits that it does not have stay off; model-specific registers that it does not have, or
+/// that cannot hold what was saved, stay as they are.
+pub(crate) fn set_extended(cpu: &mut CpuState, from: &Extended) {
+    cpu.fpu = own_float(&from.float);
+    cpu.vector = from.vectors;
+    cpu.mxcsr = from.mxcsr & MXCSR;
+    cpu.xcr0 = from.xcr0 & xcr0(&cpu.features) | 1;
+    cpu.pkru = from.pkru;
+    cpu.debug.address = from.breakpoints;
+    cpu.debug.status = from.debug_status & 0xe00f | 0xffff_0ff0;
+    cpu.debug.control = from.debug_control & 0xffff_2fff | 0x400;
+    cpu.msr.tsc_offset = from.counter_offset;
+    for (number, value) in &from.msrs {
+        restore_msr(cpu, *number, *value);
+    }
+}
+
+/// What the processor is in the middle of.
+pub(crate) fn activity(cpu: &CpuState, nmi_waits: bool) -> Activity {
+    Activity {
+        halted: cpu.halted,
+        shadow: cpu.shadow,
+        shadow_debug: cpu.shadow_debug,
+        nmi_blocked: cpu.nmi_blocked,
+        nmi_waits,
+        debug_hits: cpu.debug_hits,
+    }
+}
+
+/// The same, back.
+pub(crate) fn set_activity(cpu: &mut CpuState, from: &Activity) {
+    cpu.halted = from.halted;
+    cpu.shadow = from.shadow;
+    cpu.shadow_debug = from.shadow_debug;
+    cpu.nmi_blocked = from.nmi_blocked;
+    cpu.debug_hits = from.debug_hits & 0xe00f;
 }

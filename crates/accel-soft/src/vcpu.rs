@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use accel_core::CpuBus;
-use accel_core::{Exit, Kick, Registers, Vcpu};
+use accel_core::{Exit, Kick, Registers, SavedCpu, Vcpu};
 use x86_cpu::cpuid::Features;
 use x86_cpu::fault::{self, Fault};
 use x86_cpu::isa::{Code, Op, op};
@@ -300,7 +300,24 @@ impl Vcpu for SoftVcpu {
         Ok(())
     }
 
+    fn save(&self) -> io::Result<SavedCpu> {
+        Ok(SavedCpu {
+            registers: convert::registers(&self.cpu),
+            extended: convert::extended(&self.cpu),
+            activity: convert::activity(&self.cpu, self.nmi_waits),
+        })
+    }
+
+    fn restore(&mut self, saved: &SavedCpu) -> io::Result<()> {
+        convert::set_extended(&mut self.cpu, &saved.extended);
+        self.set_registers(&saved.registers)?;
+        convert::set_activity(&mut self.cpu, &saved.activity);
+        self.nmi_waits = saved.activity.nmi_waits;
+        Ok(())
+    }
+
     fn reset(&mut self) -> io::Result<()> {
+        self.nmi_waits = false;
         let (index, processors) = (self.cpu.apic_id, self.cpu.processors);
         self.cpu = CpuState::new(self.cpu.features.clone());
         self.cpu.apic_id = index;

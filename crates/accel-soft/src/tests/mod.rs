@@ -94,6 +94,41 @@ fn slot(ram: &Ram, start: u64, size: u64) -> Slot {
 }
 
 #[test]
+fn the_state_can_be_saved_and_brought_back() {
+    let accel = SoftAccel::new(Features::default(), 1);
+    let mut cpu = accel.processor(0).expect("a processor");
+    accel_core::contract::state_suite(cpu.as_mut());
+}
+
+#[test]
+fn a_program_goes_on_on_another_processor() {
+    // fldpi; movd xmm3,eax; mov eax,0x42; hlt; fstp qword [0x3000]; movd eax,xmm3; hlt
+    let code = [
+        0xd9, 0xeb, 0x66, 0x0f, 0x6e, 0xd8, 0xb8, 0x42, 0, 0xf4, 0xdd, 0x1e, 0, 0x30, 0x66, 0x0f,
+        0x7e, 0xd8, 0xf4,
+    ];
+    let (accel, ram, mut cpu) = guest(&code);
+    let mut registers = cpu.registers().expect("read");
+    registers.cr4 = 0x600;
+    registers.general[0] = 0x1234_5678;
+    cpu.set_registers(&registers).expect("set");
+    let mut bus = Recorder::default();
+    assert_eq!(cpu.run(&mut bus), Exit::Halt);
+    let saved = cpu.save().expect("saved");
+    assert!(saved.activity.halted);
+    let mut other = accel.processor(1).expect("a processor");
+    other.restore(&saved).expect("restored");
+    let mut registers = other.registers().expect("read");
+    assert_eq!(registers.general[0] & 0xffff, 0x42);
+    // Out of HLT.
+    registers.general[0] = 0;
+    other.set_registers(&registers).expect("set");
+    assert_eq!(other.run(&mut bus), Exit::Halt);
+    assert_eq!(other.registers().expect("read").general[0], 0x1234_5678);
+    assert_eq!(ram.read_uint(0x3000, 8), Ok(std::f64::consts::PI.to_bits()));
+}
+
+#[test]
 fn real_mode_code_reaches_ports_and_memory() {
     // mov al,0x42; out 0x10,al; in ax,0x20; out 0x12,ax; mov ax,0x2000; mov ds,ax; mov [0],al; mov al,[5]; out 0x10,al; hlt
     let code = [

@@ -19,6 +19,7 @@ pub(crate) mod x87;
 pub(crate) mod xsave;
 
 pub use system::event::{exception, interrupt, nmi};
+pub use system::msr::{restore_msr, saved_msrs};
 
 use crate::fault::Step;
 use crate::isa::Op;

@@ -94,6 +94,76 @@ fn canonical(cpu: &mut CpuState, number: u32) -> Option<&mut u64> {
     })
 }
 
+/// What a saved processor keeps, beside FS and GS, which are segments.
+const SAVED: &[std::ops::RangeInclusive<u32>] = &[
+    0x3b..=0x3b,
+    0x8b..=0x8b,
+    0x9e..=0x9e,
+    0x174..=0x176,
+    0x17a..=0x17b,
+    0x1a0..=0x1a0,
+    0x1d9..=0x1d9,
+    0x200..=0x20f,
+    0x250..=0x250,
+    0x258..=0x259,
+    0x268..=0x26f,
+    0x277..=0x277,
+    0x2ff..=0x2ff,
+    0x400..=0x41f,
+    0x6e1..=0x6e1,
+    0xda0..=0xda0,
+    0xc000_0081..=0xc000_0084,
+    0xc000_0102..=0xc000_0103,
+];
+
+/// The register itself, for those that are kept as they are.
+fn kept(cpu: &mut CpuState, number: u32) -> Option<&mut u64> {
+    match number {
+        0x3b => Some(&mut cpu.msr.tsc_adjust),
+        0x9e => Some(&mut cpu.msr.smbase),
+        0x17b => Some(&mut cpu.msr.mcg[1]),
+        0x277 => Some(&mut cpu.msr.pat),
+        0x175 | 0x176 | 0xc000_0082 | 0xc000_0083 | 0xc000_0102 => canonical(cpu, number),
+        _ => plain(cpu, number).map(|(value, _)| value),
+    }
+}
+
+/// The model-specific registers of a processor that is saved.
+pub fn saved_msrs(cpu: &CpuState) -> Vec<(u32, u64)> {
+    let mut cpu = cpu.clone();
+    let numbers = SAVED.iter().cloned().flatten();
+    numbers
+        .filter_map(|number| kept(&mut cpu, number).map(|value| (number, *value)))
+        .collect()
+}
+
+/// Takes one of them back; false when there is no such register or it cannot hold the value.
+pub fn restore_msr(cpu: &mut CpuState, number: u32, value: u64) -> bool {
+    let listed = SAVED.iter().any(|range| range.contains(&number));
+    let good = match number {
+        0x175 | 0x176 | 0xc000_0082 | 0xc000_0083 | 0xc000_0102 => cpu.canonical_at_all(value),
+        0x277 => is_pat(value),
+        0x3b | 0x9e | 0x17b => true,
+        _ => {
+            !refused_by_bank(number, value)
+                && plain(cpu, number).is_some_and(|(_, writable)| value & !writable == 0)
+        }
+    };
+    match kept(cpu, number) {
+        Some(into) if listed && good => {
+            *into = value;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Whether all eight memory types exist.
+fn is_pat(value: u64) -> bool {
+    let valid = |kind: u8| matches!(kind, 0 | 1 | 4..=7);
+    value.to_le_bytes().into_iter().all(valid)
+}
+
 /// Reads a register.
 fn read<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32) -> Option<u64> {
     if let Some((value, _)) = plain(cpu, number) {
@@ -173,8 +243,7 @@ fn write<M: Memory>(cpu: &mut CpuState, m: &mut M, number: u32, value: u64) -> O
         0x79 => {}
         0x17b => cpu.msr.mcg[1] = value,
         0x277 => {
-            let valid = |kind: u8| matches!(kind, 0 | 1 | 4..=7);
-            if !value.to_le_bytes().into_iter().all(valid) {
+            if !is_pat(value) {
                 return None;
             }
             cpu.msr.pat = value;
