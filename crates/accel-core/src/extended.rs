@@ -74,8 +74,8 @@ pub struct Activity {
     pub shadow_debug: bool,
     /// NMIs are blocked until IRET.
     pub nmi_blocked: bool,
-    /// An NMI waits.
-    pub nmi_waits: bool,
+    /// NMIs that wait.
+    pub nmis: u8,
     /// Bits of DR6 of a debug trap that is due.
     pub debug_hits: u64,
 }

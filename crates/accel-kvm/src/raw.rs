@@ -78,54 +78,54 @@ pub(crate) fn port_transfer(vcpu: &mut VcpuFd) -> (u16, usize, &mut [u8]) {
     (io.port, unit, data)
 }
 
-/// Where XSAVE's standard form has MXCSR, what is in use, and the upper halves of the vector registers, in words of 32 bits.
+/// Where XSAVE's standard form has MXCSR, the vector registers, what is in use, and their upper halves; words of 32 bits.
 const MXCSR: usize = 24 / 4;
+const LOWER: usize = 160 / 4;
 const XSTATE_BV: usize = 512 / 4;
 const UPPER: usize = 576 / 4;
 
-/// What the calls for floating point leave out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rest {
-    pub(crate) mxcsr: u32,
-    /// Bits 128 to 255 of the vector registers.
-    pub(crate) upper: [[u64; 2]; 16],
-}
-
-/// From the processor; as after power-on where the kernel has no XSAVE.
-pub(crate) fn rest(vcpu: &VcpuFd) -> Rest {
-    let mut out = Rest {
-        mxcsr: 0x1f80,
-        upper: [[0; 2]; 16],
-    };
+/// MXCSR and the vector registers, as after power-on where the kernel has no XSAVE. The lower halves may be older than what the
+/// call for floating point gives.
+pub(crate) fn vectors(vcpu: &VcpuFd) -> (u32, [[u64; 4]; 16]) {
+    let mut out = [[0; 4]; 16];
     let Ok(area) = vcpu.get_xsave() else {
-        return out;
+        return (0x1f80, out);
     };
-    if area.region[XSTATE_BV] & 6 != 0 {
-        out.mxcsr = area.region[MXCSR];
-    }
-    if area.region[XSTATE_BV] & 4 != 0 {
+    let in_use = area.region[XSTATE_BV];
+    if in_use & 4 != 0 {
         let words = area.region[UPPER..UPPER + 64].as_chunks::<4>().0;
-        for (into, from) in out.upper.iter_mut().zip(words) {
+        for (into, from) in out.iter_mut().zip(words) {
             let pair = |n: usize| u64::from(from[n]) | u64::from(from[n + 1]) << 32;
-            *into = [pair(0), pair(2)];
+            *into = [0, 0, pair(0), pair(2)];
         }
     }
-    out
+    let mxcsr = if in_use & 6 == 0 {
+        0x1f80
+    } else {
+        area.region[MXCSR]
+    };
+    (mxcsr, out)
 }
 
-/// To the processor.
-pub(crate) fn set_rest(vcpu: &VcpuFd, rest: &Rest) -> io::Result<()> {
-    let mut area = vcpu.get_xsave().map_err(error)?;
-    area.region[MXCSR] = rest.mxcsr;
-    area.region[XSTATE_BV] |= 2;
-    if rest.upper != [[0; 2]; 16] {
-        area.region[XSTATE_BV] |= 4;
+/// Sets MXCSR and the vector registers. A kernel without XSAVE has set the lower halves with floating point.
+pub(crate) fn set_vectors(vcpu: &VcpuFd, mxcsr: u32, vectors: &[[u64; 4]; 16]) -> io::Result<()> {
+    let Ok(mut area) = vcpu.get_xsave() else {
+        return Ok(());
+    };
+    let halves = |value: u64| [value & 0xffff_ffff, value >> 32];
+    let word = |value: u64| u32::try_from(value).unwrap_or(0);
+    for (n, vector) in vectors.iter().enumerate() {
+        for (at, pair) in [(LOWER, &vector[..2]), (UPPER, &vector[2..])] {
+            let words = pair.iter().flat_map(|value| halves(*value)).map(word);
+            for (into, word) in area.region[at + 4 * n..].iter_mut().zip(words) {
+                *into = word;
+            }
+        }
     }
-    let halves = rest.upper.iter().flatten();
-    let (into, _) = area.region[UPPER..UPPER + 64].as_chunks_mut::<2>();
-    for (into, half) in into.iter_mut().zip(halves) {
-        let low = half & 0xffff_ffff;
-        *into = [low, half >> 32].map(|word| u32::try_from(word).unwrap_or(0));
+    area.region[MXCSR] = mxcsr;
+    area.region[XSTATE_BV] |= 2;
+    if vectors.iter().any(|vector| vector[2..] != [0; 2]) {
+        area.region[XSTATE_BV] |= 4;
     }
     // SAFETY: the area came from the kernel; no features beyond its 4 KiB are enabled for guests (that takes an explicit
     // request to the kernel, which this program never makes).

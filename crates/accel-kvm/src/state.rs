@@ -9,7 +9,7 @@ use kvm_bindings::{KVM_MP_STATE_HALTED, KVM_MP_STATE_RUNNABLE};
 use kvm_bindings::{Msrs, kvm_debugregs, kvm_fpu, kvm_mp_state, kvm_msr_entry, kvm_vcpu_events};
 use kvm_ioctls::VcpuFd;
 
-use crate::raw::{self, Rest, error};
+use crate::raw::{self, error};
 
 /// SYSENTER's three, memory types, SYSCALL's four, the kernel's GS base, TSC_AUX.
 const MSRS: &[u32] = &[
@@ -31,16 +31,15 @@ pub(crate) fn extended(vcpu: &VcpuFd) -> io::Result<Extended> {
     let debug = vcpu.get_debug_regs().map_err(error)?;
     // A kernel without XSAVE has neither XCR0 nor upper halves.
     let xcr0 = vcpu.get_xcrs().map_or(1, |xcrs| xcrs.xcrs[0].value);
-    let rest = raw::rest(vcpu);
-    let mut vectors = [[0; 4]; 16];
-    for ((vector, low), high) in vectors.iter_mut().zip(&fpu.xmm).zip(rest.upper) {
+    let (mxcsr, mut vectors) = raw::vectors(vcpu);
+    for (vector, low) in vectors.iter_mut().zip(&fpu.xmm) {
         let [a, b] = quarters(low);
-        *vector = [a, b, high[0], high[1]];
+        *vector = [a, b, vector[2], vector[3]];
     }
     Ok(Extended {
         float: float(&fpu),
         vectors,
-        mxcsr: rest.mxcsr,
+        mxcsr,
         xcr0,
         pkru: 0,
         breakpoints: debug.db,
@@ -59,13 +58,7 @@ pub(crate) fn set_extended(vcpu: &VcpuFd, from: &Extended) -> io::Result<()> {
         vcpu.set_xcrs(&xcrs).map_err(error)?;
     }
     vcpu.set_fpu(&kernel_fpu(from)).map_err(error)?;
-    let rest = Rest {
-        mxcsr: from.mxcsr,
-        upper: from.vectors.map(|vector| [vector[2], vector[3]]),
-    };
-    if rest != raw::rest(vcpu) {
-        raw::set_rest(vcpu, &rest)?;
-    }
+    raw::set_vectors(vcpu, from.mxcsr, &from.vectors)?;
     let debug = kvm_debugregs {
         db: from.breakpoints,
         dr6: from.debug_status,
@@ -113,7 +106,7 @@ pub(crate) fn activity(vcpu: &VcpuFd) -> io::Result<Activity> {
         shadow: events.interrupt.shadow != 0,
         shadow_debug: events.interrupt.shadow & 1 != 0,
         nmi_blocked: events.nmi.masked != 0,
-        nmi_waits: events.nmi.pending != 0,
+        nmis: events.nmi.pending,
         debug_hits: 0,
     })
 }
@@ -127,7 +120,7 @@ pub(crate) fn set_activity(vcpu: &VcpuFd, from: &Activity) -> io::Result<()> {
         u8::from(from.shadow) << 1
     };
     events.nmi.masked = u8::from(from.nmi_blocked);
-    events.nmi.pending = u8::from(from.nmi_waits);
+    events.nmi.pending = from.nmis;
     vcpu.set_vcpu_events(&events).map_err(error)?;
     if from.halted {
         let mp_state = KVM_MP_STATE_HALTED;

@@ -159,13 +159,13 @@ pub(crate) fn set_extended(cpu: &mut CpuState, from: &Extended) {
 }
 
 /// What the processor is in the middle of.
-pub(crate) fn activity(cpu: &CpuState, nmi_waits: bool) -> Activity {
+pub(crate) fn activity(cpu: &CpuState, nmis: u8) -> Activity {
     Activity {
         halted: cpu.halted,
         shadow: cpu.shadow,
         shadow_debug: cpu.shadow_debug,
         nmi_blocked: cpu.nmi_blocked,
-        nmi_waits,
+        nmis,
         debug_hits: cpu.debug_hits,
     }
 }

@@ -24,8 +24,8 @@ pub(crate) struct SoftVcpu {
     signals: Arc<Signals>,
     /// An interrupt may wait.
     waiting: bool,
-    /// A non-maskable interrupt waits.
-    nmi_waits: bool,
+    /// Non-maskable interrupts that wait.
+    nmis: u8,
 }
 
 impl SoftVcpu {
@@ -46,7 +46,7 @@ impl SoftVcpu {
             cache: Cache::new(),
             signals,
             waiting: false,
-            nmi_waits: false,
+            nmis: 0,
         }
     }
 
@@ -69,13 +69,13 @@ impl SoftVcpu {
         if self.soft.used_bus {
             self.soft.used_bus = false;
             let bus = self.soft.bus.get()?;
-            self.waiting = bus.interrupt_waits() || self.nmi_waits;
+            self.waiting = bus.interrupt_waits() || self.nmis != 0;
             if bus.must_leave() {
                 return Some(Exit::Kicked);
             }
         }
-        if self.nmi_waits && !self.cpu.nmi_blocked && !self.cpu.shadow {
-            self.nmi_waits = false;
+        if self.nmis != 0 && !self.cpu.nmi_blocked && !self.cpu.shadow {
+            self.nmis -= 1;
             exec::nmi(&mut self.cpu, &mut self.soft);
         } else if self.waiting && !self.cpu.shadow && self.cpu.flags.has(flags::IF) {
             self.interrupt();
@@ -88,7 +88,7 @@ impl SoftVcpu {
             return;
         };
         let vector = bus.acknowledge();
-        self.waiting = bus.interrupt_waits() || self.nmi_waits;
+        self.waiting = bus.interrupt_waits() || self.nmis != 0;
         if let Some(vector) = vector {
             exec::interrupt(&mut self.cpu, &mut self.soft, vector);
         }
@@ -277,8 +277,9 @@ impl Vcpu for SoftVcpu {
         if bus.must_leave() {
             return Exit::Kicked;
         }
-        self.waiting = bus.interrupt_waits() || self.nmi_waits;
-        if self.nmi_waits || self.waiting && self.cpu.flags.has(flags::IF) {
+        self.waiting = bus.interrupt_waits() || self.nmis != 0;
+        let nmi = self.nmis != 0 && !self.cpu.nmi_blocked;
+        if nmi || self.waiting && self.cpu.flags.has(flags::IF) {
             self.cpu.halted = false;
         }
         self.signals.set_running(true);
@@ -304,7 +305,7 @@ impl Vcpu for SoftVcpu {
         Ok(SavedCpu {
             registers: convert::registers(&self.cpu),
             extended: convert::extended(&self.cpu),
-            activity: convert::activity(&self.cpu, self.nmi_waits),
+            activity: convert::activity(&self.cpu, self.nmis),
         })
     }
 
@@ -312,12 +313,12 @@ impl Vcpu for SoftVcpu {
         convert::set_extended(&mut self.cpu, &saved.extended);
         self.set_registers(&saved.registers)?;
         convert::set_activity(&mut self.cpu, &saved.activity);
-        self.nmi_waits = saved.activity.nmi_waits;
+        self.nmis = saved.activity.nmis.min(2);
         Ok(())
     }
 
     fn reset(&mut self) -> io::Result<()> {
-        self.nmi_waits = false;
+        self.nmis = 0;
         let (index, processors) = (self.cpu.apic_id, self.cpu.processors);
         self.cpu = CpuState::new(self.cpu.features.clone());
         self.cpu.apic_id = index;
@@ -342,7 +343,9 @@ impl Vcpu for SoftVcpu {
     }
 
     fn nmi(&mut self) {
-        self.nmi_waits = true;
+        // One is taken at once unless another is being served; one more is remembered.
+        let most = if self.cpu.nmi_blocked { 1 } else { 2 };
+        self.nmis = (self.nmis + 1).min(most);
         self.waiting = true;
     }
 

@@ -252,7 +252,10 @@ impl Runner<'_> {
             self.waits_for_start = false;
         }
         if events & EVENT_NMI != 0 && !self.waits_for_start {
-            self.vcpu.nmi();
+            // More than two at once are two: the processor forgets the rest.
+            for _ in 0..self.processor.signals.take_nmis().min(2) {
+                self.vcpu.nmi();
+            }
             self.halted = false;
         }
         if events & EVENT_SMI != 0 && !self.waits_for_start {

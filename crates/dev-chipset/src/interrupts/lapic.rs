@@ -64,6 +64,8 @@ pub(super) struct Lapic {
     /// Errors since the last write to the error status.
     new_errors: u32,
     command: u64,
+    /// The number that software gave it; it counts outside x2APIC mode.
+    named: u8,
     local: [u32; 6],
     divide: u32,
     initial: u32,
@@ -104,6 +106,7 @@ impl Lapic {
             error: 0,
             new_errors: 0,
             command: 0,
+            named: low8(u64::from(id)),
             local,
             divide: 0,
             initial: 0,
@@ -179,7 +182,12 @@ impl Lapic {
             return true;
         }
         if !logical {
-            return destination == self.id;
+            let own = if self.x2() {
+                self.id
+            } else {
+                u32::from(self.named)
+            };
+            return destination == own;
         }
         if self.x2() {
             return destination >> 16 == self.logical >> 16
@@ -344,7 +352,7 @@ impl Lapic {
         let word = usize::from(low8(offset >> 4 & 7));
         match offset & 0xff0 {
             0x20 if self.x2() => self.id,
-            0x20 => self.id << 24,
+            0x20 => u32::from(self.named) << 24,
             0x30 => VERSION,
             0x80 => u32::from(self.task_priority),
             0xa0 => u32::from(self.processor_priority()),
@@ -368,7 +376,7 @@ impl Lapic {
     /// Writes the register at `offset` (a multiple of 16) of the page.
     pub(super) fn write(&mut self, offset: u64, value: u32, now: u64) -> Effect {
         match offset & 0xff0 {
-            0x20 => {}
+            0x20 if !self.x2() => self.named = low8(u64::from(value >> 24)),
             0x80 => self.task_priority = low8(u64::from(value)),
             0xb0 => return self.end(),
             0xd0 if !self.x2() => self.logical = value & 0xff00_0000,

@@ -31,6 +31,7 @@ use serde_json::Value;
 pub struct CpuSignals {
     waits: AtomicBool,
     events: AtomicU32,
+    nmis: AtomicU32,
     start: AtomicU8,
 }
 
@@ -52,6 +53,11 @@ impl CpuSignals {
     /// Whether any event waits.
     pub fn has_events(&self) -> bool {
         self.events.load(Ordering::Acquire) != 0
+    }
+
+    /// Takes the non-maskable interrupts that came: each counts, a processor remembers one while it serves another.
+    pub fn take_nmis(&self) -> u32 {
+        self.nmis.swap(0, Ordering::AcqRel)
     }
 
     /// Takes the events, and the vector of a start-up message.
@@ -209,6 +215,9 @@ impl Interrupts {
 
     fn event(&mut self, cpu: usize, event: u32) {
         if let Some(signals) = self.cpus.get(cpu) {
+            if event == EVENT_NMI {
+                signals.nmis.fetch_add(1, Ordering::AcqRel);
+            }
             signals.events.fetch_or(event, Ordering::AcqRel);
             (self.kick)(cpu);
         }
