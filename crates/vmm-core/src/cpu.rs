@@ -191,10 +191,10 @@ pub(crate) fn parse(text: Option<&str>) -> Result<Wanted> {
             parsed.changes.features.push((name, on));
         }
     }
-    finish(model, parsed, text.is_some())
+    finish(model, &parsed, text.is_some())
 }
 
-fn finish(model: &str, parsed: Parsed, asked: bool) -> Result<Wanted> {
+fn finish(model: &str, parsed: &Parsed, asked: bool) -> Result<Wanted> {
     let bits = parsed.physical_bits;
     let own = u64::from(x86_cpu::cpuid::PHYSICAL_BITS);
     if bits != 0 && !(32..=52).contains(&bits) {

@@ -31,9 +31,8 @@ pub fn query(cpu: &CpuState, leaf: u32, subleaf: u32) -> Answer {
     match leaf {
         0x4000_0000 => [0x4000_0001, word(b"TCGT"), word(b"CGTC"), word(b"GTCG")],
         0x4000_0001 => [0; 4],
-        0x8000_0000.. if leaf <= features.extended_level => extended(features, leaf),
+        0x8000_0000.. if leaf <= features.extended_level => extended(cpu, leaf),
         _ if leaf <= features.level => basic(cpu, leaf, subleaf),
-        _ if leaf >> 31 != 0 && features.extended_level == 0 => [0; 4],
         _ => basic(cpu, features.level, subleaf),
     }
 }
@@ -49,7 +48,12 @@ fn basic(cpu: &CpuState, leaf: u32, subleaf: u32) -> Answer {
             word(&vendor[4..8]),
         ],
         1 => {
-            let identity = cpu.apic_id << 24 | cpu.processors.clamp(1, 255) << 16 | 8 << 8;
+            let count = if cpu.processors > 1 {
+                cpu.processors.min(255)
+            } else {
+                0
+            };
+            let identity = cpu.apic_id << 24 | count << 16 | 8 << 8;
             let os = if cpu.cr4 & cr::OSXSAVE == 0 {
                 0
             } else {
@@ -66,6 +70,8 @@ fn basic(cpu: &CpuState, leaf: u32, subleaf: u32) -> Answer {
                 edx,
             ]
         }
+        // AMD's processors have neither of the two leaves about caches.
+        2 | 4 if features.vendor == *b"AuthenticAMD" => [0; 4],
         // Cache descriptors: as leaf 4 says.
         2 => [1, 0, 0x4d, 0x002c_307d],
         4 => caches(cpu, subleaf),
@@ -90,19 +96,19 @@ fn basic(cpu: &CpuState, leaf: u32, subleaf: u32) -> Answer {
 fn caches(cpu: &CpuState, subleaf: u32) -> Answer {
     let cores = (cpu.processors.clamp(1, 64) - 1) << 26;
     // Type and level, ways, lines of 64 bytes, sets.
-    let cache = |kind: u32, ways: u32, sets: u32, shared: u32| {
+    let cache = |kind: u32, ways: u32, sets: u32, shared: u32, flags: u32| {
         [
             kind | 1 << 8 | cores | shared << 14,
             (ways - 1) << 22 | 63,
             sets - 1,
-            1,
+            flags,
         ]
     };
     match subleaf {
-        0 => cache(1 | 1 << 5, 8, 64, 0),
-        1 => cache(2 | 1 << 5, 8, 64, 0),
-        2 => cache(3 | 2 << 5, 16, 4096, 0),
-        3 => cache(3 | 3 << 5, 16, 16384, cpu.processors.clamp(1, 4096) - 1),
+        0 => cache(1 | 1 << 5, 8, 64, 0, 1),
+        1 => cache(2 | 1 << 5, 8, 64, 0, 1),
+        2 => cache(3 | 2 << 5, 16, 4096, 0, 1),
+        3 => cache(3 | 3 << 5, 16, 16384, cpu.processors.clamp(1, 4096) - 1, 6),
         _ => [0; 4],
     }
 }
@@ -146,7 +152,8 @@ fn xsave(cpu: &CpuState, subleaf: u32) -> Answer {
     }
 }
 
-fn extended(features: &Features, leaf: u32) -> Answer {
+fn extended(cpu: &CpuState, leaf: u32) -> Answer {
+    let features = &cpu.features;
     let vendor = &features.vendor;
     match leaf {
         0x8000_0000 => [
@@ -157,12 +164,10 @@ fn extended(features: &Features, leaf: u32) -> Answer {
         ],
         0x8000_0001 => {
             let signature = u32::try_from(features.signature()).unwrap_or(0);
-            [
-                signature,
-                0,
-                features.word(Leaf::X1Ecx),
-                features.word(Leaf::X1Edx),
-            ]
+            // Intel's processors have SYSCALL in 64-bit code only, and show it only there.
+            let hidden = *vendor == *b"GenuineIntel" && !cpu.long_mode();
+            let edx = features.word(Leaf::X1Edx) & if hidden { !(1 << 11) } else { u32::MAX };
+            [signature, 0, features.word(Leaf::X1Ecx), edx]
         }
         0x8000_0002..=0x8000_0004 => {
             let part = usize::try_from(leaf - 0x8000_0002).unwrap_or(0) * 16;
@@ -174,9 +179,9 @@ fn extended(features: &Features, leaf: u32) -> Answer {
                 word(&text[12..]),
             ]
         }
-        // L1 caches and TLBs, then L2 and L3, as leaf 4 has them.
-        0x8000_0005 => [0x01ff_01ff, 0x01ff_01ff, 0x2008_0140, 0x2008_0140],
-        0x8000_0006 => [0, 0x4200_4200, 0x1000_8140, 0x0080_8140],
+        // L1 caches and TLBs, then L2 and L3.
+        0x8000_0005 => [0x01ff_01ff, 0x01ff_01ff, 0x4002_0140, 0x4002_0140],
+        0x8000_0006 => [0, 0x4200_4200, 0x0200_8140, 0x0080_8140],
         0x8000_0007 => [0, 0, 0, features.word(Leaf::X7Edx)],
         0x8000_0008 => {
             let linear = if features.has(Feature(Leaf::L7Ecx, 16)) {

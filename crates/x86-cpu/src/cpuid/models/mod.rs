@@ -395,10 +395,10 @@ mod tests {
 
     #[test]
     fn versions_and_aliases_differ() {
-        let plain = plain("Skylake-Client").expect("known");
+        let whole = plain("Skylake-Client").expect("known");
         let without = plain("Skylake-Client-noTSX-IBRS").expect("known");
-        assert!(plain.missing.iter().any(|m| m.contains(".hle")));
+        assert!(whole.missing.iter().any(|m| m.contains(".hle")));
         assert!(!without.missing.iter().any(|m| m.contains(".hle")));
-        assert_eq!(plain("Skylake-Client-v1"), Ok(plain));
+        assert_eq!(plain("Skylake-Client-v1"), Ok(whole));
     }
 }
