@@ -3,6 +3,7 @@
 use house_tests::tools::{find, our_nbd, qemu_nbd};
 use house_tests::{Scratch, Tool, ours, reference, require};
 
+use crate::certificates::Certificates;
 use crate::servers::{Make, Over, Server};
 
 const KEYS: &str = "qemu:00112233445566778899aabbccddeeff\nother:0123456789abcdef\n";
@@ -86,6 +87,27 @@ fn both_ends_take_the_references_keys() {
             let output = nbdinfo.run(scratch.dir(), &[&uri]);
             assert_eq!(output.code == Some(0), lets_in, "{}", output.report());
         }
+    }
+}
+
+/// A certificate, even a good one, is no proof to a client that wants the key.
+#[test]
+fn a_server_with_a_certificate_in_place_of_the_key_is_refused() {
+    let scratch = folder();
+    require!(built_with_keys(&scratch));
+    let certificates = require!(Certificates::make(scratch.dir()));
+    let object = format!(
+        "tls-creds-x509,id=open,endpoint=server,verify-peer=off,dir={}",
+        certificates.server.display()
+    );
+    let more = ["--object", &object, "--tls-creds", "open"];
+    for make in [Make::Ours, Make::Qemu] {
+        let server = Server::start_with(make, Over::Tcp, &scratch, None, &more, "disk");
+        let server = require!(server);
+        assert!(
+            !info(&ours(), &scratch, &server, "keys", "qemu"),
+            "{make:?}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@
 //! Nobody is believed for a certificate: there are no authorities, and a server that shows one is refused.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 
 use openssl::error::ErrorStack;
@@ -135,7 +135,7 @@ fn key(line: &str) -> Option<Key> {
     })
 }
 
-fn find(keys: Vec<Key>, name: &str, path: &PathBuf) -> Result<Key> {
+fn find(keys: Vec<Key>, name: &str, path: &Path) -> Result<Key> {
     let found = keys.into_iter().find(|key| key.name == name);
     found.ok_or_else(|| {
         Error::new(format!(
