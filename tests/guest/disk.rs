@@ -48,7 +48,11 @@ fn writes_to(board: &str, interface: &str, name: &str, modules: &[&str]) {
     run(&qemu_img, &["convert", "-O", "qcow2", &raw, &image]);
 
     let options = format!("{board} -m 256M -drive file={image},if={interface},format=qcow2");
-    let guest = require!(Guest::of_ours(&options));
+    let mut guest = require!(Guest::of_ours(&options));
+    if modules.contains(&"ahci") {
+        // The small kernel has no driver for it.
+        guest = require!(guest.with_all_drivers());
+    }
     let root = guest.root(modules).expect("modules of the kernel");
     let report = guest.run(root, &SCRIPT.replace("DISK", name), PATIENCE);
     assert_eq!(report.ok("size"), "131072");
@@ -87,4 +91,9 @@ fn linux_writes_to_a_virtio_disk() {
 #[test]
 fn linux_writes_to_an_ide_disk() {
     writes_to("-M pc", "ide", "sda", &["ata_piix", "sd_mod", "ext4"]);
+}
+
+#[test]
+fn linux_writes_to_an_ahci_disk() {
+    writes_to("-M q35 -smp 2", "ide", "sda", &["ahci", "sd_mod", "ext4"]);
 }

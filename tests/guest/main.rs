@@ -3,6 +3,9 @@
 
 mod disk;
 mod grub;
+mod killed;
 mod linux;
+mod microvm;
+mod net;
 mod ovmf;
 mod program;

@@ -3,6 +3,7 @@
 
 pub mod chars;
 pub mod disk;
+pub mod net;
 mod wake;
 
 pub use wake::Wake;

@@ -7,6 +7,7 @@
 
 pub mod dma;
 pub mod fw_cfg;
+pub mod ged;
 pub mod hpet;
 pub mod i440fx;
 pub mod i8042;
@@ -20,6 +21,7 @@ mod pm;
 pub mod q35;
 pub mod rtc;
 pub mod serial;
+pub mod shadow;
 pub mod small;
 mod smbus;
 mod tco;

@@ -5,7 +5,7 @@
 //!             \        /
 //!            core::Core                    status, features, queues: the state that both share
 //!                 |
-//!          dyn Model: blk, rng             what a device does with its requests
+//!          dyn Model: blk, net, rng        what a device does with its requests
 //!                 |
 //!           queue::Queue                   the rings in guest memory
 //! ```
@@ -16,6 +16,7 @@
 pub mod blk;
 mod core;
 pub mod mmio;
+pub mod net;
 pub mod pci;
 mod queue;
 pub mod rng;

@@ -1,5 +1,6 @@
 //! What a machine is built from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use accel_core::Accel;
 use backend_core::Wake;
 use backend_core::chars::Sink;
 use backend_core::disk::Disk;
+use backend_core::net::Network;
 use dev_chipset::fw_cfg::Items;
 use firmware::kernel::Kernel;
 
@@ -33,6 +35,9 @@ pub enum DrivePlace {
 
 /// What makes a disk once it is known how to wake the machine.
 pub type MakeDisk = Box<dyn FnOnce(Wake) -> Box<dyn Disk>>;
+
+/// What makes an end of a network once it is known how to wake the machine; the error says why it cannot.
+pub type MakeNetwork = Box<dyn FnOnce(Wake) -> std::io::Result<Box<dyn Network>>>;
 
 /// A drive.
 pub struct DriveConfig {
@@ -82,6 +87,8 @@ pub struct Config {
     pub debug: Vec<DebugPort>,
     /// Drives.
     pub drives: Vec<DriveConfig>,
+    /// Networks by their id, for the devices that name them.
+    pub networks: BTreeMap<String, MakeNetwork>,
     /// `-device`.
     pub devices: Vec<DeviceOption>,
     /// UUID.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use dev_chipset::small::{DebugExit, PvPanic};
 use dev_chipset::test_devices::{PcTestDevice, PciTestDevice};
+use dev_virtio::pci::{PciIdentity, VirtioPci};
+use dev_virtio::{Model, net, rng};
 use firmware::acpi::South;
 use hw_core::pci::{Function, devfn};
 
-use crate::board::Stage;
+use crate::board::{Stage, virtio_wiring};
 
 /// A `-device` option, split.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +84,82 @@ pub const DEVICES: &[DeviceType] = &[
             Ok(())
         },
     },
+    DeviceType {
+        name: "virtio-rng-pci",
+        bus: "PCI",
+        description: "",
+        properties: &[],
+        add: |stage, option, south| {
+            let model = Box::new(rng::Rng::new(stage.wake()));
+            add_virtio(stage, option, south, ("virtio-rng-pci", rng::PCI), model)
+        },
+    },
+    DeviceType {
+        name: "virtio-net-pci",
+        bus: "PCI",
+        description: "",
+        properties: &["netdev", "mac"],
+        add: |stage, option, south| {
+            let model = card(stage, option)?;
+            add_virtio(stage, option, south, ("virtio-net-pci", net::PCI), model)
+        },
+    },
 ];
+
+/// A random number device or a network card in a slot of the bus.
+fn add_virtio(
+    stage: &mut Stage,
+    option: &DeviceOption,
+    south: South,
+    (name, who): (&'static str, PciIdentity),
+    model: Box<dyn Model>,
+) -> Result<(), String> {
+    let at = slot(stage, option)?;
+    let wiring = virtio_wiring(&stage.core, south, at >> 3);
+    let function = VirtioPci::new(name, who, model, wiring);
+    stage.core.pci.plug(at, Box::new(function));
+    Ok(())
+}
+
+/// The card that a `-device` asks for, on the network that it names.
+fn card(stage: &mut Stage, option: &DeviceOption) -> Result<Box<dyn Model>, String> {
+    let Some(id) = option.properties.get("netdev") else {
+        // GAP: a card without a network, as the reference has it.
+        return Err("netdev property not set".to_owned());
+    };
+    let make = stage.networks.remove(id).ok_or_else(|| {
+        format!(
+            "Property '{}.netdev' can't find value '{id}'",
+            option.driver
+        )
+    })?;
+    let mut mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+    mac[5] = u8::wrapping_add(mac[5], stage.cards);
+    stage.cards = stage.cards.wrapping_add(1);
+    if let Some(text) = option.properties.get("mac") {
+        mac = ethernet_address(text)?;
+    }
+    let network = make(stage.wake()).map_err(|error| format!("netdev {id}: {error}"))?;
+    Ok(Box::new(net::Net::new(network, mac)))
+}
+
+/// Six bytes, hexadecimal, with colons or dashes.
+fn ethernet_address(text: &str) -> Result<[u8; 6], String> {
+    let mut mac = [0; 6];
+    let parts: Vec<&str> = text.split([':', '-']).collect();
+    let bytes: Option<Vec<u8>> = parts
+        .iter()
+        .map(|part| u8::from_str_radix(part, 16).ok())
+        .collect();
+    match bytes {
+        Some(bytes) if bytes.len() == mac.len() => mac.copy_from_slice(&bytes),
+        _ => return Err("invalid syntax for ethernet address".to_owned()),
+    }
+    if mac[0] & 1 != 0 {
+        return Err("NIC cannot have multicast MAC address".to_owned());
+    }
+    Ok(mac)
+}
 
 impl DeviceOption {
     fn wrong(&self, property: &str) -> String {
@@ -112,6 +189,12 @@ fn plug(
     option: &DeviceOption,
     function: Box<dyn Function>,
 ) -> Result<(), String> {
+    let at = slot(stage, option)?;
+    stage.core.pci.plug(at, function);
+    Ok(())
+}
+
+fn slot(stage: &mut Stage, option: &DeviceOption) -> Result<u8, String> {
     let at = match option.properties.get("addr") {
         None => stage.core.pci.free_device(3).map(|device| devfn(device, 0)),
         Some(text) => address(text),
@@ -124,8 +207,7 @@ fn plug(
             at & 7
         ));
     }
-    stage.core.pci.plug(at, function);
-    Ok(())
+    Ok(at)
 }
 
 /// `slot` or `slot.function`, hexadecimal.

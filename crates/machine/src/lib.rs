@@ -15,6 +15,7 @@ mod tests;
 pub use board::{BOARDS, Board, Controller, build, find_board};
 pub use config::{
     BuildError, Built, Config, DebugPort, DriveConfig, DrivePlace, FlashConfig, MakeDisk,
+    MakeNetwork,
 };
 pub use core::Core;
 pub use machine::{Event, Machine, RunState};

@@ -30,6 +30,7 @@ fn config(board: &str, firmware: &str) -> Result<Config, String> {
         serial: Vec::new(),
         debug: Vec::new(),
         drives: Vec::new(),
+        networks: std::collections::BTreeMap::new(),
         devices: Vec::new(),
         uuid: None,
         boot_order: "cad".to_owned(),

@@ -10,6 +10,7 @@ mod cpu;
 mod disks;
 mod files;
 mod monitor;
+mod networks;
 mod opt;
 mod plan;
 mod run;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use block::core::CacheMode;
 use machine::device::DeviceOption;
+use net_backends::socket::Spec;
 use qapi::{Error, Result};
 
 /// What happens when the guest resets, powers off or crashes.
@@ -132,6 +133,17 @@ pub struct DriveRequest {
     pub serial: String,
 }
 
+/// `-netdev`, or what `-nic` stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkRequest {
+    /// The option as it was given, for messages.
+    pub text: String,
+    /// By which a card finds it.
+    pub id: String,
+    /// What to open.
+    pub spec: Spec,
+}
+
 /// Devices that are a drive of a `-drive` with `if=none`.
 const DRIVE_DEVICES: [&str; 4] = ["virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd"];
 
@@ -216,6 +228,8 @@ pub struct Plan {
     pub drives: Vec<DriveRequest>,
     /// `-snapshot`: writes of all disks go to temporary files.
     pub snapshot: bool,
+    /// `-netdev` and `-nic`, in order.
+    pub networks: Vec<NetworkRequest>,
     /// `-device`, in order.
     pub devices: Vec<DeviceOption>,
     /// `-boot order=`.
@@ -264,6 +278,7 @@ impl Default for Plan {
             vga: None,
             drives: Vec::new(),
             snapshot: false,
+            networks: Vec::new(),
             devices: Vec::new(),
             boot_order: "cad".to_owned(),
             boot_menu: false,

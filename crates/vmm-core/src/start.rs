@@ -17,6 +17,7 @@ use crate::accel;
 use crate::disks::Disks;
 use crate::files;
 use crate::monitor::Monitor;
+use crate::networks;
 use crate::plan::{Actions, Plan};
 
 /// A machine that is ready to run.
@@ -49,6 +50,7 @@ pub(crate) fn start(plan: &Plan) -> Result<Started> {
     let mut config = config(plan)?;
     let (mut disks, drives) = Disks::open(plan)?;
     config.drives = drives;
+    config.networks = networks::open(plan)?;
     config.flash = disks.take_flash();
     if config.flash.is_empty() {
         config.firmware = files::firmware(plan, config.board.firmware)?;
@@ -112,6 +114,7 @@ fn config(plan: &Plan) -> Result<Config> {
         serial: Vec::new(),
         debug: Vec::new(),
         drives: Vec::new(),
+        networks: std::collections::BTreeMap::new(),
         devices: plan.other_devices(),
         uuid: plan.uuid,
         boot_order: plan.boot_order.clone(),

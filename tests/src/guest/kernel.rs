@@ -9,8 +9,24 @@ use std::sync::{Mutex, PoisonError};
 
 use liblzma::read::XzDecoder;
 
-/// The package that depends on the newest kernel.
-const PACKAGE: &str = "linux-image-cloud-amd64";
+/// Which of Debian's kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flavour {
+    /// Small, with drivers of virtual machines only.
+    Cloud,
+    /// With all drivers.
+    Generic,
+}
+
+impl Flavour {
+    /// The package that depends on the newest one.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Cloud => "linux-image-cloud-amd64",
+            Self::Generic => "linux-image-amd64",
+        }
+    }
+}
 
 /// An unpacked kernel.
 #[derive(Debug)]
@@ -20,25 +36,28 @@ pub(super) struct Kernel {
 }
 
 /// The folder in `target/`.
-fn cache() -> PathBuf {
+fn cache(flavour: Flavour) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     let target = test
         .ancestors()
         .nth(3)
         .expect("tests lie in target/<profile>/deps");
-    target.join("guest-kernel")
+    target.join(match flavour {
+        Flavour::Cloud => "guest-kernel",
+        Flavour::Generic => "guest-kernel-generic",
+    })
 }
 
 /// The kernel, fetched if it is not there yet.
-pub(super) fn fetch() -> Result<Kernel, String> {
+pub(super) fn fetch(flavour: Flavour) -> Result<Kernel, String> {
     // Tests of one program run side by side and would unpack into one folder.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let folder = cache();
+    let (folder, package) = (cache(flavour), flavour.package());
     if let Some(kernel) = Kernel::in_folder(&folder) {
         return Ok(kernel);
     }
-    let depends = output(Command::new("apt-cache").args(["depends", PACKAGE]))?;
+    let depends = output(Command::new("apt-cache").args(["depends", package]))?;
     let name = depends
         .lines()
         .find_map(|l| {
@@ -46,7 +65,7 @@ pub(super) fn fetch() -> Result<Kernel, String> {
                 .strip_prefix("Depends: ")
                 .filter(|d| d.starts_with("linux-image-"))
         })
-        .ok_or_else(|| format!("apt has no package {PACKAGE}"))?;
+        .ok_or_else(|| format!("apt has no package {package}"))?;
     let work = folder.with_extension(std::process::id().to_string());
     let failed = |e: std::io::Error| format!("{}: {e}", work.display());
     fs::create_dir_all(work.join("root")).map_err(failed)?;

@@ -22,6 +22,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::tools::{Scratch, find};
+use kernel::Flavour;
 
 pub use console::Console;
 pub use root::Root;
@@ -47,12 +48,17 @@ pub struct Report {
 pub struct Guest {
     machine: PathBuf,
     options: Vec<String>,
+    /// More words for the kernel.
+    told: &'static str,
     kernel: kernel::Kernel,
     busybox: PathBuf,
 }
 
 /// The machine that guests run on unless a test says otherwise.
 const REFERENCE: &str = "-machine q35,accel=tcg -cpu max -m 1G";
+
+/// What every kernel is told. Hosts are busy: timers are not to be measured by one another.
+const WORDS: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
 
 fn words(options: &str) -> Vec<String> {
     options.split_whitespace().map(str::to_owned).collect()
@@ -67,8 +73,9 @@ impl Guest {
         Ok(Self {
             machine: find("qemu-system-x86_64", "qemu-system-x86")?,
             options: words(REFERENCE),
+            told: "",
             busybox: find("busybox", "busybox-static")?,
-            kernel: kernel::fetch()?,
+            kernel: kernel::fetch(Flavour::Cloud)?,
         })
     }
 
@@ -80,9 +87,31 @@ impl Guest {
         Ok(Self {
             machine: crate::tools::built("qsystem-x86_64"),
             options: words(options),
+            told: "",
             busybox: find("busybox", "busybox-static")?,
-            kernel: kernel::fetch()?,
+            kernel: kernel::fetch(Flavour::Cloud)?,
         })
+    }
+
+    /// The same guest with Debian's kernel that has all drivers.
+    ///
+    /// # Errors
+    /// It cannot be fetched.
+    pub fn with_all_drivers(mut self) -> Result<Self, String> {
+        self.kernel = kernel::fetch(Flavour::Generic)?;
+        Ok(self)
+    }
+
+    /// The same guest, its kernel told more.
+    #[must_use]
+    pub fn told(mut self, words: &'static str) -> Self {
+        self.told = words;
+        self
+    }
+
+    /// The kernel's file.
+    pub fn image(&self) -> PathBuf {
+        self.kernel.image()
     }
 
     /// A first file system with the usual small programs, and modules of the kernel with all that these need; the
@@ -119,7 +148,8 @@ impl Guest {
         command
             .args(&self.options)
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
-            .args(["-append", "console=ttyS0 quiet panic=-1"])
+            .arg("-append")
+            .arg(format!("{WORDS} {}", self.told))
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
             .arg("-kernel")

@@ -136,6 +136,69 @@ pub(super) fn store_argument(to: &str) -> Term {
     [&[0x70, 0x68], name_string(to).as_slice()].concat()
 }
 
+/// `Method (name, arguments, Serialized) { body }`.
+pub(super) fn serialized_method(name: &str, arguments: u8, body: &[Term]) -> Term {
+    const SERIALIZED: u8 = 8;
+    let flags = vec![arguments & 7 | SERIALIZED];
+    packed(&[0x14], &[name_string(name), flags, all(body)].concat())
+}
+
+/// `Local0`.
+pub(super) fn local0() -> Term {
+    vec![0x60]
+}
+
+/// `Store (from, to)`.
+pub(super) fn store(from: &[u8], to: &[u8]) -> Term {
+    [&[0x70], from, to].concat()
+}
+
+/// `And (left, right)`.
+pub(super) fn and(left: &[u8], right: &[u8]) -> Term {
+    [&[0x7b], left, right, &[0]].concat()
+}
+
+/// `LEqual (left, right)`.
+pub(super) fn equal(left: &[u8], right: &[u8]) -> Term {
+    [&[0x93], left, right].concat()
+}
+
+/// `Notify (name, value)`.
+pub(super) fn notify(name: &str, value: &[u8]) -> Term {
+    [&[0x86], name_string(name).as_slice(), value].concat()
+}
+
+/// `OperationRegion (name, SystemMemory, at, bytes)`.
+pub(super) fn memory_region(name: &str, at: u32, bytes: u32) -> Term {
+    let (at, bytes) = (integer(u64::from(at)), integer(u64::from(bytes)));
+    [
+        &[0x5b, 0x80],
+        name_string(name).as_slice(),
+        &[0],
+        &at,
+        &bytes,
+    ]
+    .concat()
+}
+
+/// `Field (region, DWordAcc, NoLock, WriteAsZeros) { name, 32 }`.
+pub(super) fn double_word_field(region: &str, name: &str) -> Term {
+    const FLAGS: u8 = 3 | 2 << 5;
+    let (region, name) = (name_string(region), name_string(name));
+    packed(
+        &[0x5b, 0x81],
+        &[region.as_slice(), &[FLAGS], &name, &[32]].concat(),
+    )
+}
+
+/// A global interrupt of the device's own, active high, by edge or by level.
+pub(super) fn interrupt(gsi: u32, edge: bool) -> Term {
+    let flags = 1 | u8::from(edge) << 1;
+    let mut term = vec![0x89, 6, 0, flags, 1];
+    term.extend(gsi.to_le_bytes());
+    term
+}
+
 /// Resources, ended and wrapped in a buffer.
 pub(super) fn resources(descriptors: &[Term]) -> Term {
     // A checksum of zero counts as right.

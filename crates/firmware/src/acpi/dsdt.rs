@@ -131,7 +131,7 @@ fn isa_devices(platform: &Platform) -> Vec<Term> {
     vec![aml::device("ISA", &body)]
 }
 
-fn isa(name: &str, id: &str, uid: u8, resources: &[Term]) -> Term {
+pub(super) fn isa(name: &str, id: &str, uid: u8, resources: &[Term]) -> Term {
     let mut body = vec![aml::name("_HID", &aml::eisa_id(id))];
     if uid != 0 {
         body.push(aml::name("_UID", &aml::integer(u64::from(uid))));
@@ -141,7 +141,7 @@ fn isa(name: &str, id: &str, uid: u8, resources: &[Term]) -> Term {
     aml::device(name, &body)
 }
 
-fn processor(number: u32) -> Term {
+pub(super) fn processor(number: u32) -> Term {
     let body = [
         aml::name("_HID", &aml::string("ACPI0007")),
         aml::name("_UID", &aml::integer(u64::from(number))),
@@ -150,13 +150,18 @@ fn processor(number: u32) -> Term {
     aml::device(&format!("C{number:03X}"), &body)
 }
 
-fn board_devices(platform: &Platform) -> Vec<Term> {
-    let fw_cfg = [
+/// Firmware configuration.
+pub(super) fn fw_cfg() -> Term {
+    let body = [
         aml::name("_HID", &aml::string("QEMU0002")),
         aml::name("_STA", &aml::integer(11)),
         aml::name("_CRS", &aml::resources(&[aml::io(0x510, 12)])),
     ];
-    let mut all = vec![aml::device("FWCF", &fw_cfg)];
+    aml::device("FWCF", &body)
+}
+
+fn board_devices(platform: &Platform) -> Vec<Term> {
+    let mut all = vec![fw_cfg()];
     if platform.hpet {
         let body = [
             aml::name("_HID", &aml::eisa_id("PNP0103")),

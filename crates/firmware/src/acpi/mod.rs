@@ -3,12 +3,14 @@
 mod aml;
 mod dsdt;
 mod linker;
+mod reduced;
 #[cfg(test)]
 mod tests;
 
 use linker::{Linker, Zone};
 
 pub use dsdt::wire;
+pub use reduced::{ReducedPlatform, reduced_tables};
 
 /// Name of the blob of tables.
 pub const TABLES: &str = "etc/acpi/tables";
@@ -113,7 +115,7 @@ pub fn tables(platform: &Platform) -> Blobs {
     };
     let dsdt = builder.table(*b"DSDT", 1, &dsdt::dsdt(platform));
     fadt(&mut builder, platform.south, dsdt);
-    builder.listed(*b"APIC", 3, &madt(platform.cpus));
+    builder.listed(*b"APIC", 3, &madt(platform.cpus, &[5, 9, 10, 11]));
     if platform.hpet {
         builder.listed(*b"HPET", 1, &hpet());
     }
@@ -121,6 +123,11 @@ pub fn tables(platform: &Platform) -> Blobs {
         builder.listed(*b"MCFG", 1, &mcfg(base, size));
     }
     builder.listed(*b"WAET", 1, &2_u32.to_le_bytes());
+    finish(builder)
+}
+
+/// The root table over those that it lists, and the blobs.
+fn finish(mut builder: Builder) -> Blobs {
     let listed: Vec<u8> = builder
         .offsets
         .iter()
@@ -222,8 +229,8 @@ fn fadt(builder: &mut Builder, south: South, dsdt: u32) {
     }
 }
 
-/// Interrupt controllers.
-fn madt(cpus: u32) -> Vec<u8> {
+/// Interrupt controllers; `levels` are inputs that PCI's wires share with the ISA bus.
+fn madt(cpus: u32, levels: &[u8]) -> Vec<u8> {
     let mut body = 0xfee0_0000_u32.to_le_bytes().to_vec();
     body.extend(1_u32.to_le_bytes());
     for n in 0..cpus {
@@ -242,8 +249,8 @@ fn madt(cpus: u32) -> Vec<u8> {
     body.extend(0_u32.to_le_bytes());
     // The timer is at input 2; PCI's interrupts are high while asked for.
     body.extend([2, 10, 0, 0, 2, 0, 0, 0, 0, 0]);
-    for irq in [5, 9, 10, 11] {
-        body.extend([2, 10, 0, irq, irq, 0, 0, 0, 0x0d, 0]);
+    for irq in levels {
+        body.extend([2, 10, 0, *irq, *irq, 0, 0, 0, 0x0d, 0]);
     }
     body.extend([4, 6, 0xff, 0, 0, 1]);
     body

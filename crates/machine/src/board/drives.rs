@@ -16,6 +16,7 @@ use hw_core::pci::devfn;
 use super::Stage;
 use super::stage::{FIRMWARE_END, MOST_FIRMWARE};
 use crate::config::{BuildError, Config, DriveConfig, DrivePlace};
+use crate::core::Core;
 
 /// Where the IDE controller is.
 const IDE: u8 = devfn(1, 1);
@@ -24,7 +25,8 @@ const AHCI: (u8, u8) = (31, 2);
 /// First slot that takes what comes.
 const FIRST_FREE: u8 = 3;
 /// Slots of virtio devices on microvm: place of the first, how many, interrupt of the first.
-const SLOTS: (u64, usize, usize) = (0xfeb0_0000, 8, 5);
+const SLOTS: (u32, u8, u32) = (0xfeb0_0000, 8, 16);
+const SLOT_SIZE: u32 = 0x200;
 
 /// Where a board's own drives hang.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +169,16 @@ fn options(drive: &DriveConfig, queues: u32) -> BlkOptions {
     }
 }
 
+/// What the bus gives a virtio device in a slot.
+pub(crate) fn virtio_wiring(core: &Core, south: South, slot: u8) -> Wiring {
+    let line = wires::PIRQ + usize::from(wire(south, slot, 0));
+    Wiring {
+        line: core.lines.line(line),
+        lines: core.lines.clone(),
+        memory: core.memory.clone(),
+    }
+}
+
 fn add_virtio(
     stage: &mut Stage,
     mut drive: DriveConfig,
@@ -184,27 +196,28 @@ fn add_virtio(
         let path = format!("/pci@i0cf8/scsi@{slot:x}/disk@0,0");
         stage.boot_paths.push((index, path));
     }
-    let line = wires::PIRQ + usize::from(wire(south, slot, 0));
-    let wiring = Wiring {
-        line: core.lines.line(line),
-        lines: core.lines.clone(),
-        memory: core.memory.clone(),
-    };
+    let wiring = virtio_wiring(core, south, slot);
     let model = Box::new(Blk::new(disk, options));
     let function = VirtioPci::new("virtio-blk-pci", blk::PCI, model, wiring);
     core.pci.plug(devfn(slot, 0), Box::new(function));
     Ok(())
 }
 
-/// Attaches the drives to slots of memory registers.
-pub(super) fn add_slots(stage: &mut Stage, config: &mut Config) -> Result<(), BuildError> {
+/// Attaches the drives to slots of memory registers; gives the slots in use: number, address, interrupt.
+pub(super) fn add_slots(
+    stage: &mut Stage,
+    config: &mut Config,
+) -> Result<Vec<(u8, u32, u32)>, BuildError> {
     let (first, count, gsi) = SLOTS;
     let drives = std::mem::take(&mut config.drives);
-    if drives.len() > count {
+    if drives.len() > usize::from(count) {
         return Err(BuildError::Drive(format!("microvm has {count} slots")));
     }
     let mut drives = drives.into_iter();
+    let mut used = Vec::new();
     for n in 0..count {
+        let at = first + u32::from(n) * SLOT_SIZE;
+        let irq = gsi + u32::from(n);
         let model = match drives.next() {
             None => None,
             Some(drive) if drive.place != DrivePlace::Virtio => {
@@ -214,14 +227,14 @@ pub(super) fn add_slots(stage: &mut Stage, config: &mut Config) -> Result<(), Bu
             Some(mut drive) => {
                 let options = options(&drive, 1);
                 let disk = needed(stage, &mut drive)?;
+                used.push((n, at, irq));
                 Some(Box::new(Blk::new(disk, options)) as Box<dyn dev_virtio::Model>)
             }
         };
-        let line = stage.core.lines.line(wires::GSI + gsi + n);
+        let line = stage.core.lines.line(wires::GSI + irq as usize);
         let slot = VirtioMmio::new(model, line, &stage.core.memory);
         let number = stage.core.add(Box::new(slot));
-        let at = first + n as u64 * mmio::SIZE;
-        change(&stage.core.memory).map(at, mmio::SIZE, 1, Backing::device(number, 0));
+        change(&stage.core.memory).map(u64::from(at), mmio::SIZE, 1, Backing::device(number, 0));
     }
-    Ok(())
+    Ok(used)
 }

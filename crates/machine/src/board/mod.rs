@@ -9,6 +9,7 @@ mod stage;
 use crate::config::{BuildError, Built, Config};
 
 pub use drives::Controller;
+pub(crate) use drives::virtio_wiring;
 pub use pc::below_4g;
 pub(crate) use stage::Stage;
 
@@ -74,6 +75,7 @@ pub fn build(mut config: Config) -> Result<Built, BuildError> {
         return Err(BuildError::Cpus(board.max_cpus));
     }
     let mut stage = Stage::new(&config);
+    stage.networks = std::mem::take(&mut config.networks);
     (board.build)(&mut stage, &mut config)?;
     Ok(stage.finish(&config))
 }

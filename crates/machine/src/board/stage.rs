@@ -1,5 +1,6 @@
 //! A machine while it is being built: what every board does with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use accel_core::Accel;
@@ -16,7 +17,7 @@ use hw_core::memory::{AddressSpace, Backing, Dma, change};
 use hw_core::pci::Place;
 use hw_core::{Clock, Control, Device, Lines};
 
-use crate::config::{BuildError, Built, Config};
+use crate::config::{BuildError, Built, Config, MakeNetwork};
 use crate::core::{Core, INTERRUPTS, PCI, Parts};
 use crate::machine::{Doorbell, Machine};
 use crate::processor::Processor;
@@ -39,6 +40,10 @@ pub(crate) struct Stage {
     serial: Vec<Option<usize>>,
     accel: Arc<dyn Accel>,
     bell: Doorbell,
+    /// Networks that no device has taken.
+    pub(crate) networks: BTreeMap<String, MakeNetwork>,
+    /// Network cards so far.
+    pub(crate) cards: u8,
     /// Where to start from: places in the order, and the firmware's names.
     pub(crate) boot_paths: Vec<(u32, String)>,
 }
@@ -72,6 +77,8 @@ impl Stage {
             serial: Vec::new(),
             accel: Arc::clone(&config.accel),
             bell: Doorbell::default(),
+            networks: BTreeMap::new(),
+            cards: 0,
             boot_paths: Vec::new(),
         }
     }

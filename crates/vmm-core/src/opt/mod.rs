@@ -11,6 +11,7 @@ mod debug;
 mod disks;
 mod machine;
 mod missing;
+mod net;
 mod values;
 
 use qapi::{Error, Result};
@@ -50,6 +51,7 @@ pub struct OptionEntry {
 pub const OPTIONS: &[(&str, &[OptionEntry])] = &[
     ("Standard options", machine::OPTIONS),
     ("Block device options", disks::OPTIONS),
+    ("Network options", net::OPTIONS),
     ("Character device options", chars::OPTIONS),
     ("Boot Image or Kernel specific", boot::OPTIONS),
     ("Debug/Expert options", debug::OPTIONS),
