@@ -4,9 +4,12 @@
 
 mod aio;
 mod check;
+mod filter_words;
 mod filters;
 mod generated;
 mod harness;
 mod help;
 mod io;
+mod io_terminal;
+mod io_words;
 mod nbd;

@@ -29,6 +29,11 @@ const NEEDS: &[Need] = &[
         why: "another maker and reader of LUKS headers",
     },
     Need {
+        program: "tmux",
+        package: "tmux",
+        why: "a terminal to type at",
+    },
+    Need {
         program: "strace",
         package: "strace",
         why: "errors of single system calls, and what is asked of the kernel",

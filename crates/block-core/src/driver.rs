@@ -175,6 +175,8 @@ pub struct ProtocolOpen<'a> {
     pub force_share: bool,
     /// What cannot be written may be opened for reading instead.
     pub auto_read_only: bool,
+    /// `discard=unmap`: space that becomes free goes back to what is below.
+    pub unmap: bool,
     /// The object (`--object`) of an id.
     pub object: FindObject<'a>,
 }

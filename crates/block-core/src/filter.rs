@@ -45,6 +45,11 @@ pub trait Filter: Send + Sync {
         None
     }
 
+    /// Unit of requests in bytes that those who serve the disk are to ask for.
+    fn unit(&self) -> u32 {
+        self.limits().map_or(1, |limits| limits.request_alignment)
+    }
+
     /// Who hears of events that its parents raise.
     fn events(&self) -> Option<&dyn EventSink> {
         None

@@ -66,6 +66,7 @@ pub struct Node {
     kind: Kind,
     read_only: AtomicBool,
     detect_zeroes: AtomicU8,
+    discards: AtomicBool,
     parents: Mutex<Vec<Weak<Edge>>>,
     /// Serialises read-modify-write where the leaf wants aligned requests.
     unaligned: RangeLock,
@@ -77,6 +78,7 @@ impl Node {
         Arc::new(Self {
             read_only: AtomicBool::new(spec.read_only),
             detect_zeroes: AtomicU8::new(spec.detect_zeroes as u8),
+            discards: AtomicBool::new(true),
             spec,
             kind,
             parents: Mutex::default(),
@@ -123,7 +125,7 @@ impl Node {
     pub fn request_alignment(&self) -> u32 {
         match &self.kind {
             Kind::Protocol(protocol) => protocol.limits().request_alignment.max(1),
-            Kind::Filter(filter) => filter.limits().map_or(1, |l| l.request_alignment.max(1)),
+            Kind::Filter(filter) => filter.unit().max(1),
             Kind::Format(_) => 1,
         }
     }
@@ -270,6 +272,9 @@ impl Node {
     /// Tells that a range is no longer needed; never fails for want of support.
     pub(crate) async fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         self.check_writable()?;
+        if !self.discards.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let result = match &self.kind {
             Kind::Protocol(protocol) => engine::leaf_discard(&**protocol, offset, len).await,
             Kind::Format(mapped) => mapped.discard(offset, len).await,
@@ -528,6 +533,11 @@ impl Node {
         }
         self.read_only.store(read_only, Ordering::Release);
         self.refresh_perms()
+    }
+
+    /// Changes whether discards do anything (`discard=`).
+    pub fn set_discards(&self, on: bool) {
+        self.discards.store(on, Ordering::Relaxed);
     }
 
     /// Changes `detect-zeroes`.

@@ -201,17 +201,20 @@ impl Filter for Raw {
 
     fn status(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Status>> {
         Box::pin(async move {
+            // What the last sector has past the file's end is told apart, unless the file itself goes by larger units.
             let inside = self.inside(offset, len)?;
-            if inside == 0 {
-                return self.file.status(self.offset + offset, len).await;
-            }
-            let mut status = self.file.status(self.offset + offset, inside).await?;
-            if status.len == inside {
-                // What the last sector has past the file's end goes with what is before it.
+            let asked = if inside > 0 { inside } else { len };
+            let mut status = self.file.status(self.offset + offset, asked).await?;
+            if status.len == inside && self.file.node().request_alignment() > 1 {
                 status.len = len;
             }
             Ok(status)
         })
+    }
+
+    fn unit(&self) -> u32 {
+        // Only whole sectors can be judged.
+        if self.guard.is_some() { 512 } else { 1 }
     }
 
     fn shift(&self) -> Option<u64> {

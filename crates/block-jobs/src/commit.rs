@@ -93,7 +93,7 @@ async fn empty(top: &Root) -> qapi::Result<()> {
     };
     drop(drained);
     result.map_err(|e| match e.errno_value() {
-        Some(errno) => Error::with_errno(format!("Could not empty {}", node.filename()), errno),
+        Some(errno) => Error::with_errno(format!("Failed to empty {}", node.filename()), errno),
         None => e,
     })
 }

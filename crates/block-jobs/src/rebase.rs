@@ -60,6 +60,8 @@ pub async fn rebase(request: RebaseRequest, watch: Arc<dyn Watch>) -> qapi::Resu
         u64::from(geometry.cluster_size.min(geometry.zero_granularity)).max(512)
     });
     let cluster = cluster_size(&request.overlay);
+    // Only whole clusters are packed.
+    let unit = if request.compress { cluster } else { unit };
     let shared = Arc::new(Shared {
         plan: Mutex::new(Plan { at: 0, number: 0 }),
         overlay: request.overlay,
@@ -216,32 +218,48 @@ impl Shared {
     /// Writes each run of units that differ.
     async fn write(&self, piece: &Piece, old: &[u8], new: &[u8]) -> io::Result<()> {
         let unit = usize::try_from(self.unit).unwrap_or(usize::MAX);
-        let old_len = self.old.as_ref().map_or(0, |old| old.len);
+        let differ = |at: usize| {
+            let end = (at + unit).min(old.len());
+            old[at..end] != new[at..end]
+        };
         let mut at = 0;
         while at < old.len() {
-            let kind = |at: usize| {
-                let end = (at + unit).min(old.len());
-                let (a, b) = (&old[at..end], &new[at..end]);
-                (a != b).then(|| is_zero(a))
-            };
-            let first = kind(at);
+            let first = differ(at);
             let mut end = (at + unit).min(old.len());
-            while end < old.len() && kind(end) == first {
+            while end < old.len() && differ(end) == first {
                 end = (end + unit).min(old.len());
             }
-            let offset = piece.offset + at as u64;
-            match first {
-                None => {}
-                Some(true) if (end - at) as u64 >= LONG || offset >= old_len => {
-                    let flags = ZeroFlags::default();
-                    let len = (end - at) as u64;
-                    self.overlay.write_zeroes(offset, len, flags).await?;
-                }
-                Some(_) => self.store(offset, &old[at..end]).await?,
+            if first {
+                self.write_run(piece.offset + at as u64, &old[at..end])
+                    .await?;
             }
             at = end;
         }
         Ok(())
+    }
+
+    /// Writes a run in as few requests as there can be: only zeroes for which no data is to be stored part them.
+    async fn write_run(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let unit = usize::try_from(self.unit).unwrap_or(usize::MAX);
+        let old_len = self.old.as_ref().map_or(0, |old| old.len);
+        let (mut from, mut at) = (0, 0);
+        while at < bytes.len() {
+            let mut end = at;
+            while end < bytes.len() && is_zero(&bytes[end..(end + unit).min(bytes.len())]) {
+                end = (end + unit).min(bytes.len());
+            }
+            let len = (end - at) as u64;
+            if len >= LONG || (len > 0 && offset + at as u64 >= old_len) {
+                self.store(offset + from as u64, &bytes[from..at]).await?;
+                let flags = ZeroFlags::default();
+                self.overlay
+                    .write_zeroes(offset + at as u64, len, flags)
+                    .await?;
+                from = end;
+            }
+            at = end.max((at + unit).min(bytes.len()));
+        }
+        self.store(offset + from as u64, &bytes[from..]).await
     }
 
     /// Whole clusters are packed if that is wanted, the rest is stored plain.

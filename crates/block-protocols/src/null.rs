@@ -143,10 +143,11 @@ impl Protocol for Null {
     }
 
     fn status(&self, _offset: u64, len: u64) -> BoxFuture<'_, io::Result<LeafStatus>> {
-        let status = if self.reads_zero {
-            LeafStatus::hole(len)
-        } else {
-            LeafStatus::data(len)
+        // Bytes that are not there, of which nothing is known otherwise.
+        let status = LeafStatus {
+            len,
+            data: false,
+            zero: self.reads_zero,
         };
         Box::pin(std::future::ready(Ok(status)))
     }

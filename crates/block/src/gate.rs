@@ -51,7 +51,7 @@ impl Gate for ImageGate<'_> {
                 (None, Some(found)) => {
                     let path = self.image.resolve(found)?;
                     let allowed = &self.session.allowed;
-                    policy::check(&self.image.name, &path, role, None, allowed)?;
+                    policy::check(&self.image, &path, role, None, allowed)?;
                     self.session.open_protocol_name(&path, self.flags).await?
                 }
                 _ => {

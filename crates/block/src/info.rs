@@ -80,7 +80,14 @@ impl ImageInfo {
         }
         for edge in children.iter().filter(|e| e.role() != Role::Backing) {
             let child = Box::pin(Self::of(&edge.node())).await?;
-            if !matches!(node.kind(), Kind::Protocol(_)) {
+            // A filter takes as much as the child that it shows.
+            let beside = match node.kind() {
+                Kind::Filter(filter) => {
+                    filter.is_transparent() && !Arc::ptr_eq(edge, filter.child())
+                }
+                _ => false,
+            };
+            if !beside && !matches!(node.kind(), Kind::Protocol(_)) {
                 info.actual_size = match (info.actual_size, child.actual_size) {
                     _ if takes_name(node.driver()) => None,
                     (Some(one), Some(other)) => Some(one.saturating_add(other)),
@@ -245,7 +252,7 @@ fn follow(session: &Session, info: &ImageInfo) -> qapi::Result<Option<(String, O
     };
     let format = link.format.as_deref().filter(|f| !f.is_empty());
     policy::check(
-        &info.filename,
+        &ImageName::plain(&info.filename),
         full,
         Role::Backing,
         format,

@@ -41,6 +41,9 @@ pub(crate) fn parse(name: &str) -> qapi::Result<Named> {
         };
     }
     let mut options = Dict::new();
+    if name.starts_with(':') {
+        return Err(Error::new("Unknown protocol ''"));
+    }
     let Some(prefix) = prefix(name) else {
         let driver = if is_device(name) {
             "host_device"
@@ -109,6 +112,11 @@ impl ImageName {
             name: node.filename().to_owned(),
             folder: node.folder_of(),
         }
+    }
+
+    /// The file whose folder names in the image are relative to.
+    pub(crate) fn path(&self) -> &str {
+        self.folder.as_ref().map_or(&self.name, String::as_str)
     }
 
     /// A name found in the image.

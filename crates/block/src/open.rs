@@ -6,12 +6,11 @@
 //! "json:{...}"       -> the same options as JSON
 //! ```
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use block_core::{
-    Aio, BackingLink, CacheMode, DetectZeroes, Edge, FormatDriver, Graph, Kind, Node, NodeSpec,
-    OpenRequest, Opened, Perms, ProtocolOpen, Role, Root,
+    Aio, BackingLink, CacheMode, Edge, FormatDriver, Graph, Kind, Node, OpenRequest, Opened, Perms,
+    ProtocolOpen, Role, Root,
 };
 use object::Objects;
 use qapi::{Dict, Error, Value, opts};
@@ -19,18 +18,22 @@ use qapi::{Dict, Error, Value, opts};
 use crate::gate::ImageGate;
 use crate::name::{self, ImageName, Named};
 use crate::objects::OBJECT_TYPES;
-use crate::policy;
+use crate::policy::{self, Allowed};
 use crate::registry::{
     PROBE_LEN, find_filter, find_format, find_protocol, is_format, looks_like_format, probe,
     unknown,
 };
 
+mod common;
 mod filter;
 mod naming;
 
+use common::{Common, Made};
 pub(crate) use filter::takes_name;
 use naming::Naming;
 
+/// Longest name of a node in bytes.
+const MAX_NAME: usize = 31;
 /// Layers a chain may have.
 const MAX_DEPTH: usize = 200;
 
@@ -75,12 +78,12 @@ pub enum Layer<'a> {
 /// One tool's open disks.
 pub struct Session {
     graph: Graph,
-    pub(crate) allowed: Vec<PathBuf>,
+    pub(crate) allowed: Allowed,
     pub(crate) objects: Arc<Objects>,
 }
 
 impl Session {
-    /// A session in which names inside images may reach what is beneath `allowed`.
+    /// A session in which names inside images may reach what is beneath the folders `allowed`, or by the protocols.
     pub fn new(allowed: &[String]) -> Self {
         Self::with_objects(allowed, Arc::new(Objects::of(OBJECT_TYPES)))
     }
@@ -89,7 +92,7 @@ impl Session {
     pub fn with_objects(allowed: &[String], objects: Arc<Objects>) -> Self {
         Self {
             graph: Graph::new(),
-            allowed: policy::allowed_folders(allowed),
+            allowed: Allowed::read(allowed),
             objects,
         }
     }
@@ -226,6 +229,10 @@ impl Session {
         {
             file = filter::named(file, &filename)?;
         }
+        if let (Some(cache), None) = (options.get("cache"), file.get("cache")) {
+            // It is the child's too, unless that has its own.
+            file.insert("cache", cache.clone());
+        }
         let driver = opts::take_str(&mut options, "driver")?;
         if let Some(driver) = driver.as_deref() {
             if find_protocol(driver).is_some() {
@@ -288,8 +295,13 @@ impl Session {
     }
 
     async fn open_protocol(&self, mut options: Dict, flags: Flags) -> qapi::Result<Arc<Node>> {
-        let mut common = Common::take(&mut options, flags)?;
+        let below = Flags {
+            unmap: true,
+            ..flags
+        };
+        let mut common = Common::take(&mut options, below)?;
         let all = options.clone();
+        self.check_name(common.node_name.as_deref())?;
         let name = opts::take_str(&mut options, "driver")?.unwrap_or_else(|| "file".to_owned());
         let driver = find_protocol(&name).ok_or_else(|| unknown("driver", &name))?;
         let named = Naming::of_leaf(driver, &all);
@@ -300,6 +312,7 @@ impl Session {
             aio: flags.aio,
             force_share: common.force_share,
             auto_read_only: common.auto_read_only,
+            unmap: common.unmap.unwrap_or(true),
             object: &|id| self.objects.find(id),
         };
         let protocol = (driver.open)(request).await?;
@@ -344,7 +357,14 @@ impl Session {
     ) -> qapi::Result<Arc<Node>> {
         let mut common = Common::take(&mut options, flags)?;
         common.check_writable(driver)?;
-        let backing = options.remove("backing");
+        self.check_name(common.node_name.as_deref())?;
+        let backing = match options.remove("backing") {
+            Some(Value::Str(text)) if text.is_empty() => {
+                qapi::warn("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead");
+                Some(Value::Null)
+            }
+            other => other,
+        };
         let image = ImageName::of(&child);
         let strong = naming::strong(&options, naming::of_format(driver.name));
         let read_write = common.writable;
@@ -356,7 +376,7 @@ impl Session {
             options: &mut options,
             read_write,
             check_only: flags.check_only,
-            unmap: flags.unmap,
+            unmap: common.unmap.unwrap_or(flags.unmap),
             no_io: flags.no_io,
             gate: &gate,
         })
@@ -367,6 +387,9 @@ impl Session {
             edges,
             backing: link,
         } = opened;
+        if link.is_none() && matches!(backing, Some(Value::Str(_))) {
+            return Err(unknown_option(driver.name, "backing"));
+        }
         let given = backing.is_some();
         let below = self
             .open_backing(&image, backing, link, flags, depth)
@@ -406,7 +429,7 @@ impl Session {
             (Some(Value::Dict(mut options)), Some(link)) if names_no_file(&options) => {
                 // Only options for the file that the image names.
                 let path = image.resolve(&link.file)?;
-                policy::check(&image.name, &path, Role::Backing, None, &self.allowed)?;
+                policy::check(image, &path, Role::Backing, None, &self.allowed)?;
                 options.insert("filename", path);
                 if let (None, Some(format)) = (options.get("driver"), link.format) {
                     options.insert("driver", format);
@@ -416,11 +439,12 @@ impl Session {
             (Some(Value::Dict(options)), _) => {
                 Box::pin(self.open_tree(options, below, depth + 1)).await?
             }
+            (Some(Value::Str(node)), _) => self.find_node(&node)?,
             (Some(_), _) | (None, None) => return Ok(None),
             (None, Some(link)) => {
                 let path = image.resolve(&link.file)?;
                 let format = link.format.as_deref().filter(|f| !f.is_empty());
-                policy::check(&image.name, &path, Role::Backing, format, &self.allowed)?;
+                policy::check(image, &path, Role::Backing, format, &self.allowed)?;
                 let mut tree = Dict::new();
                 if let Some(format) = format {
                     tree.insert("driver", format);
@@ -452,9 +476,30 @@ impl Session {
         }
     }
 
+    /// Refuses a name that no node can have, before anything is done for the node.
+    fn check_name(&self, name: Option<&str>) -> qapi::Result<()> {
+        let Some(name) = name else {
+            return Ok(());
+        };
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(fits) {
+            return Err(Error::new(format!("Invalid node-name: '{name}'")));
+        }
+        if name.len() > MAX_NAME {
+            return Err(Error::new("Node name too long"));
+        }
+        if self.graph.find(name).is_some() {
+            return Err(Error::new(format!(
+                "Duplicate nodes with node-name='{name}'"
+            )));
+        }
+        Ok(())
+    }
+
     /// Puts a driver into the graph.
-    fn enter(&self, spec: NodeSpec, kind: Kind) -> qapi::Result<Arc<Node>> {
-        let node = Node::new(spec, kind);
+    fn enter(&self, made: Made, kind: Kind) -> qapi::Result<Arc<Node>> {
+        let node = Node::new(made.spec, kind);
+        node.set_discards(made.discards);
         self.graph.add(&node)?;
         Ok(node)
     }
@@ -463,10 +508,29 @@ impl Session {
 /// The tree that an option string describes.
 fn tree(text: &str) -> qapi::Result<Dict> {
     let mut flat = Dict::new();
-    for (name, value) in opts::split(text, None) {
+    for (name, value) in opts::split_noisily(text, Some("file")) {
         flat.insert(name, value);
     }
+    name_template(&mut flat)?;
     opts::nest(flat)
+}
+
+/// `overlap-check` beside options below it stands for the one called `template`.
+fn name_template(flat: &mut Dict) -> qapi::Result<()> {
+    let below = |(key, _): (&str, &Value)| key.starts_with("overlap-check.");
+    if flat.get("overlap-check").is_none() || !flat.iter().any(below) {
+        return Ok(());
+    }
+    let mode = opts::take_str(flat, "overlap-check")?.unwrap_or_default();
+    match flat.get_str("overlap-check.template") {
+        Some(other) if other != mode => Err(Error::new(format!(
+            "Conflicting values for qcow2 options 'overlap-check' ('{mode}') and 'overlap-check.template' ('{other}')"
+        ))),
+        _ => {
+            flat.insert("overlap-check.template", mode);
+            Ok(())
+        }
+    }
 }
 
 /// Whether options of a backing file leave it to the image which one it is.
@@ -498,90 +562,6 @@ fn warn_guessed(filename: &str) {
     );
 }
 
-/// Options that every node has.
-struct Common {
-    node_name: Option<String>,
-    read_only: bool,
-    auto_read_only: bool,
-    force_share: bool,
-    cache: CacheMode,
-    detect_zeroes: DetectZeroes,
-    writable: bool,
-}
-
-impl Common {
-    fn take(options: &mut Dict, flags: Flags) -> qapi::Result<Self> {
-        let read_only = opts::take_bool(options, "read-only")?.unwrap_or(false);
-        let auto_read_only = opts::take_bool(options, "auto-read-only")?.unwrap_or(false);
-        let force_share = opts::take_bool(options, "force-share")?.unwrap_or(flags.force_share);
-        if force_share && flags.writable && !read_only {
-            return Err(Error::new(
-                "force-share=on can only be used with read-only images",
-            ));
-        }
-        let detect = opts::take_str(options, "detect-zeroes")?;
-        let detect_zeroes = match detect.as_deref() {
-            None | Some("off") => DetectZeroes::Off,
-            Some("on") => DetectZeroes::On,
-            Some("unmap") => DetectZeroes::Unmap,
-            Some(other) => return Err(Error::new(format!("invalid parameter value: {other}"))),
-        };
-        Ok(Self {
-            node_name: opts::take_str(options, "node-name")?,
-            read_only,
-            auto_read_only,
-            force_share,
-            cache: cache(options, flags.cache)?,
-            detect_zeroes,
-            writable: flags.writable && !read_only,
-        })
-    }
-
-    /// A format that cannot be written is opened read-only if that was allowed.
-    fn check_writable(&mut self, driver: &FormatDriver) -> qapi::Result<()> {
-        if !self.writable || driver.create.is_some() {
-            return Ok(());
-        }
-        if !self.auto_read_only {
-            return Err(Error::new("Image is read-only").errno(13));
-        }
-        self.writable = false;
-        Ok(())
-    }
-
-    fn spec(
-        self,
-        session: &Session,
-        driver: &'static str,
-        filename: String,
-        options: Dict,
-    ) -> NodeSpec {
-        NodeSpec {
-            name: self.node_name.unwrap_or_else(|| session.graph.auto_name()),
-            driver,
-            filename,
-            options,
-            read_only: !self.writable,
-            detect_zeroes: self.detect_zeroes,
-            force_share: self.force_share,
-        }
-    }
-}
-
-/// `cache.direct` and `cache.no-flush` over the mode of the whole tree.
-fn cache(options: &mut Dict, mode: CacheMode) -> qapi::Result<CacheMode> {
-    let Some(Value::Dict(mut cache)) = options.remove("cache") else {
-        return Ok(mode);
-    };
-    let direct = opts::take_bool(&mut cache, "direct")?.unwrap_or(mode.direct());
-    let no_flush = opts::take_bool(&mut cache, "no-flush")?.unwrap_or(mode.no_flush());
-    Ok(match (direct, no_flush) {
-        (true, _) => CacheMode::None,
-        (false, true) => CacheMode::Unsafe,
-        (false, false) => CacheMode::Writeback,
-    })
-}
-
 /// Every option must be known to somebody.
 fn no_leftovers(options: &Dict, driver: &str, protocol: bool) -> qapi::Result<()> {
     match options.iter().next() {
@@ -589,10 +569,14 @@ fn no_leftovers(options: &Dict, driver: &str, protocol: bool) -> qapi::Result<()
         Some((key, _)) if protocol => Err(Error::new(format!(
             "Block protocol '{driver}' doesn't support the option '{key}'"
         ))),
-        Some((key, _)) => Err(Error::new(format!(
-            "Block format '{driver}' does not support the option '{key}'"
-        ))),
+        Some((key, _)) => Err(unknown_option(driver, key)),
     }
+}
+
+fn unknown_option(driver: &str, key: &str) -> Error {
+    Error::new(format!(
+        "Block format '{driver}' does not support the option '{key}'"
+    ))
 }
 
 #[cfg(test)]

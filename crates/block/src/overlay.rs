@@ -42,6 +42,11 @@ pub async fn open_overlay(
     tree.insert("driver", "qcow2");
     tree.insert("file", file);
     tree.insert("backing", Value::Null);
+    // Nobody else knows of it.
+    let flags = Flags {
+        force_share: false,
+        ..flags
+    };
     let opened = session.open_tree(tree, flags, 0).await;
     // It lives on while it is open.
     if let Err(error) = std::fs::remove_file(&name) {

@@ -3,7 +3,8 @@
 //! An image from outside must not make a tool read or write a file of the host that its user did not mean. A name
 //! in it is followed only when it is a plain regular file beneath the image's own folder (symbolic links resolved).
 //! A backing file elsewhere is followed too if it is an image with a header of its own, since its content cannot be some
-//! other file's. A `json:` name is followed when all files in it may be. Everything beneath folders the user allowed is fine.
+//! other file's. A `json:` name is followed when all files in it may be. Everything beneath folders the user allowed is fine,
+//! and so are names of protocols that the user allowed by their word (`nbd:`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,54 +12,82 @@ use std::path::{Path, PathBuf};
 use block_core::Role;
 use qapi::{Dict, Error, Value, json};
 
-use crate::name::{beside, has_protocol};
-use crate::registry::{PROBE_LEN, find_format, looks_like_format};
+use crate::name::{self, ImageName, Named, beside, has_protocol};
+use crate::registry::{PROBE_LEN, find_filter, find_format, find_protocol, looks_like_format};
 
-/// Folders beneath which everything is allowed: the option's, and those of the environment.
-pub(crate) fn allowed_folders(option: &[String]) -> Vec<PathBuf> {
-    let env = std::env::var("QIMG_ALLOW_PATH").unwrap_or_default();
-    option
-        .iter()
-        .map(String::as_str)
-        .chain(env.split(':'))
-        .filter(|dir| !dir.is_empty())
-        .filter_map(|dir| fs::canonicalize(dir).ok())
-        .collect()
+/// What the user allowed.
+#[derive(Debug, Default)]
+pub(crate) struct Allowed {
+    /// Everything beneath is fine.
+    folders: Vec<PathBuf>,
+    /// Protocols whose names are fine.
+    protocols: Vec<&'static str>,
+}
+
+impl Allowed {
+    /// What the option and the environment say. A word that a protocol goes by is that protocol, with a colon or without.
+    pub(crate) fn read(option: &[String]) -> Self {
+        let env = std::env::var("QIMG_ALLOW_PATH").unwrap_or_default();
+        let mut all = Self::default();
+        for word in option.iter().map(String::as_str).chain(env.split(':')) {
+            let protocol = find_protocol(word.strip_suffix(':').unwrap_or(word));
+            if let Some(driver) = protocol.filter(|driver| !driver.prefixes.is_empty()) {
+                all.protocols.push(driver.name);
+            } else if !word.is_empty() {
+                all.folders.extend(fs::canonicalize(word));
+            }
+        }
+        all
+    }
+
+    /// Whether a name goes to a protocol that is allowed.
+    fn goes_to(&self, name: &str) -> bool {
+        let Ok(Named::Protocol(options)) = name::parse(name) else {
+            return false;
+        };
+        let driver = options.get_str("driver").unwrap_or_default();
+        self.protocols.contains(&driver)
+    }
 }
 
 /// Refuses `target`, as the image `image` names it, when it must not be followed. A file that is not there passes:
 /// opening it says so.
 pub(crate) fn check(
-    image: &str,
+    image: &ImageName,
     target: &str,
     role: Role,
     declared: Option<&str>,
-    allowed: &[PathBuf],
+    allowed: &Allowed,
 ) -> qapi::Result<()> {
     let refused = |why: &str| {
-        Err(Error::new(format!("'{image}' names '{target}', {why}"))
-            .hint("Use --allow-path DIR to allow what is beneath DIR.")
-            .errno(13))
+        Err(
+            Error::new(format!("'{}' names '{target}', {why}", image.name))
+                .hint("Use --allow-path DIR to allow what is beneath DIR.")
+                .errno(13),
+        )
     };
     if let Some(files) = json_files(target) {
         for file in files {
-            check(image, &beside(image, &file), role, declared, allowed)?;
+            check(image, &beside(image.path(), &file), role, declared, allowed)?;
         }
         return Ok(());
     }
     if has_protocol(target) {
+        if allowed.goes_to(target) {
+            return Ok(());
+        }
         return refused("which is not a plain file");
     }
     let Ok(real) = fs::canonicalize(target) else {
         return Ok(());
     };
-    if allowed.iter().any(|dir| real.starts_with(dir)) {
+    if allowed.folders.iter().any(|dir| real.starts_with(dir)) {
         return Ok(());
     }
     if !fs::metadata(&real).is_ok_and(|m| m.is_file()) {
         return refused("which is not a regular file");
     }
-    let own = fs::canonicalize(image).ok();
+    let own = fs::canonicalize(image.path()).ok();
     let own = own.as_deref().and_then(Path::parent);
     if own.is_some_and(|dir| real.starts_with(dir)) {
         return Ok(());
@@ -87,7 +116,10 @@ fn plain_files(options: &Dict, files: &mut Vec<String>) -> Option<()> {
         files.push(options.get_str("filename")?.to_owned());
         return Some(());
     }
-    if driver != "raw" && find_format(driver).is_none() {
+    // Filters whose own options name files do more than to pass on what their children hold.
+    let names_more = ["config", "x-image", "x-raw", "log"].map(|name| options.get(name));
+    let passes = find_filter(driver).is_some() && names_more.iter().all(Option::is_none);
+    if driver != "raw" && find_format(driver).is_none() && !passes {
         return None;
     }
     let children = options.iter().filter_map(|(_, value)| match value {

@@ -92,13 +92,15 @@ pub fn parse(known: &[Opt], words: &[String]) -> Result<Parsed, String> {
 /// refuses an earlier option's value before it comes to that word.
 pub fn parse_until(known: &[Opt], words: &[String]) -> (Parsed, Option<String>) {
     let mut parsed = Parsed::default();
+    let has_long = known.iter().any(|o| o.long.is_some());
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         if word == "--" {
             parsed.operands.extend(rest.cloned());
             break;
         }
-        let read = if let Some(long) = word.strip_prefix("--") {
+        let long = word.strip_prefix("--").filter(|_| has_long);
+        let read = if let Some(long) = long {
             read_long(known, long, &mut rest, &mut parsed)
         } else if word.len() > 1 && word.starts_with('-') {
             read_short(known, &word[1..], &mut rest, &mut parsed)

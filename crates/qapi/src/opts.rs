@@ -39,6 +39,23 @@ pub struct OptionDesc {
 /// Splits an option string into names and values, in order. A bare word becomes `on` (or `off` after `no`), the
 /// first one the value of `implied` if that is given.
 pub fn split(text: &str, implied: Option<&str>) -> Vec<(String, String)> {
+    split_telling(text, implied, |_, _, _| {})
+}
+
+/// As [`split`], with QEMU's warning of each word that stands for a switch.
+pub fn split_noisily(text: &str, implied: Option<&str>) -> Vec<(String, String)> {
+    split_telling(text, implied, |word, name, value| {
+        crate::warn(&format!(
+            "short-form boolean option '{word}' deprecated\nPlease use {name}={value} instead"
+        ));
+    })
+}
+
+fn split_telling(
+    text: &str,
+    implied: Option<&str>,
+    tell: impl Fn(&str, &str, &str),
+) -> Vec<(String, String)> {
     let mut out = Vec::new();
     let mut rest = text;
     let mut first = true;
@@ -50,7 +67,11 @@ pub fn split(text: &str, implied: Option<&str>) -> Vec<(String, String)> {
             rest = after;
             match implied.filter(|_| first) {
                 Some(name) => out.push((name.to_owned(), word)),
-                None => out.push(flag(&word)),
+                None => {
+                    let (name, value) = flag(&word);
+                    tell(&word, &name, &value);
+                    out.push((name, value));
+                }
             }
         } else {
             let name = rest[..name_len].to_owned();
@@ -215,14 +236,16 @@ pub fn help_lines(options: &[OptionDesc]) -> Vec<String> {
         .collect()
 }
 
-/// Takes an option out of a node's options as a text.
+/// Takes an option out of a node's options as a text; a number stands for its digits.
 ///
 /// # Errors
-/// When it is there and is no text.
+/// When it is there and is neither.
 pub fn take_str(options: &mut Dict, name: &str) -> Result<Option<String>> {
     match options.remove(name) {
         None => Ok(None),
         Some(Value::Str(text)) => Ok(Some(text)),
+        Some(Value::Int(number)) => Ok(Some(number.to_string())),
+        Some(Value::Uint(number)) => Ok(Some(number.to_string())),
         Some(_) => Err(wrong_type(name, "string")),
     }
 }
@@ -236,6 +259,7 @@ pub fn take_bool(options: &mut Dict, name: &str) -> Result<Option<bool>> {
         None => Ok(None),
         Some(Value::Bool(on)) => Ok(Some(on)),
         Some(Value::Str(text)) => parse_bool(name, &text).map(Some),
+        Some(Value::Int(_) | Value::Uint(_)) => parse_bool(name, "").map(Some),
         Some(_) => Err(wrong_type(name, "boolean")),
     }
 }

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use block::{Aio, CacheMode, Session};
 use qapi::getopt::{self, Parsed};
-use qapi::{Error, prog_name};
+use qapi::{Error, opts, prog_name};
 
+use crate::background::Background;
 use crate::generate::{self, usage};
 use crate::number::Failed;
 use crate::options;
@@ -68,14 +69,14 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
     let mut shell = Shell {
         session,
         disk: None,
-        background: Vec::new(),
+        background: Background::default(),
         quit: false,
         image_opts: parsed.has("image-opts"),
         reopen: None,
     };
     if let Some(name) = parsed.operands.first() {
         let source = if shell.image_opts {
-            Source::Options(name.clone())
+            Source::Options(spelled_out(name))
         } else {
             Source::Name(name.clone(), parsed.value("f").map(str::to_owned))
         };
@@ -90,6 +91,17 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed) => ExitCode::FAILURE,
     }
+}
+
+/// An option string whose first word is an option as any other, and not a file.
+pub(crate) fn spelled_out(text: &str) -> String {
+    let first = text.split(',').next().unwrap_or_default();
+    if first.contains('=') {
+        return text.to_owned();
+    }
+    let words = opts::split_noisily(first, None);
+    let words = words.iter().map(|(name, value)| format!("{name}={value}"));
+    words.collect::<String>() + &text[first.len()..]
 }
 
 /// Checks what the options ask for.
@@ -155,7 +167,10 @@ async fn commands(shell: &mut Shell, parsed: &Parsed) -> Result<(), Failed> {
     }
     let mut prompt = Prompt::new();
     while !shell.quit {
-        let Some(line) = prompt.line() else { break };
+        shell.background.let_tell(true);
+        let line = prompt.line();
+        shell.background.let_tell(false);
+        let Some(line) = line else { break };
         result = shell.run(&line).await.and(result);
     }
     result

@@ -1,6 +1,7 @@
 //! qio: reads, writes and tests disks by commands, as `qemu-io` does.
 #![forbid(unsafe_code)]
 
+mod background;
 mod cli;
 mod cmd;
 mod generate;

@@ -16,11 +16,12 @@ pub(crate) const MAX_REQUEST: u64 = 0x7fff_fe00;
 pub(crate) fn number(text: &str) -> Result<u64, Failed> {
     match qapi::parse_size(text) {
         Ok(value) if i64::try_from(value).is_ok() => Ok(value),
-        Ok(_) | Err(SizeError::OutOfRange) if !text.starts_with('-') => {
+        // A negative number is "too large" too.
+        Ok(_) | Err(SizeError::OutOfRange) => {
             out::line(format!("Parsing error: argument too large -- {text}"));
             Err(Failed)
         }
-        _ => {
+        Err(SizeError::Malformed) => {
             out::line(format!(
                 "Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- {text}"
             ));

@@ -44,22 +44,25 @@ pub(crate) struct Report {
 
 impl Report {
     /// Prints it.
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     pub(crate) fn print(&self) {
+        out::text(&self.text());
+    }
+
+    /// Its lines.
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub(crate) fn text(&self) -> String {
         let seconds = self.took.as_secs_f64().max(1e-9);
         let per_second = self.done as f64 / seconds;
         if self.machine {
-            out::line(format!(
-                "{},1,{},{per_second:.3},{:.3}",
+            return format!(
+                "{},1,{},{per_second:.3},{:.3}\n",
                 self.done,
                 time(self.took, true),
                 1.0 / seconds
-            ));
-            return;
+            );
         }
-        // In one piece: requests in the background report at the same time.
-        out::line(format!(
-            "{} {}/{} bytes at offset {}\n{}, 1 ops; {} ({}/sec and {:.4} ops/sec)",
+        format!(
+            "{} {}/{} bytes at offset {}\n{}, 1 ops; {} ({}/sec and {:.4} ops/sec)\n",
             self.what,
             self.done,
             self.asked,
@@ -68,7 +71,7 @@ impl Report {
             time(self.took, false),
             size(per_second),
             1.0 / seconds
-        ));
+        )
     }
 }
 
@@ -76,7 +79,7 @@ fn time(took: Duration, whole: bool) -> String {
     let all = took.as_secs();
     let (hours, minutes) = (all / 3600, all / 60 % 60);
     let seconds = took.as_secs_f64() - f64::from(u32::try_from(all / 60 * 60).unwrap_or(0));
-    if whole || all >= 60 {
+    if whole || all > 0 {
         format!("{hours}:{minutes:02}:{seconds:05.2}")
     } else {
         format!("{seconds:05.2} sec")
@@ -84,7 +87,7 @@ fn time(took: Duration, whole: bool) -> String {
 }
 
 /// Bytes as a dump: 16 a line, in hexadecimal and as characters.
-pub(crate) fn dump(buf: &[u8], offset: u64) {
+pub(crate) fn dump(buf: &[u8], offset: u64) -> String {
     let mut out = String::new();
     for (line, at) in buf.chunks(16).zip((offset..).step_by(16)) {
         out.push_str(&format!("{at:08x}:  "));
@@ -98,7 +101,7 @@ pub(crate) fn dump(buf: &[u8], offset: u64) {
         }
         out.push('\n');
     }
-    out::text(&out);
+    out
 }
 
 #[cfg(test)]
@@ -118,6 +121,7 @@ mod tests {
     fn times_have_hours_when_asked() {
         assert_eq!(time(Duration::from_millis(5), false), "00.01 sec");
         assert_eq!(time(Duration::from_millis(5), true), "0:00:00.01");
+        assert_eq!(time(Duration::from_millis(1500), false), "0:00:01.50");
         assert_eq!(time(Duration::from_secs(3725), false), "1:02:05.00");
     }
 }

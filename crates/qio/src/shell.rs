@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use block::{Aio, CacheMode, Flags, Layer, Root, Session};
 use qapi::Error;
-use qapi::getopt;
+use qapi::{getopt, opts};
 
+use crate::background::Background;
 use crate::cmd::{self, COMMANDS, Command};
-use crate::number::Failed;
+use crate::number::{self, Failed};
 
 /// How files are opened.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +45,16 @@ impl Source {
             Self::Options(options) => Layer::Options(options),
             Self::Both(options, name) => Layer::Both(options, name),
         }
+    }
+
+    /// Whether its options are against sharing.
+    fn denies_share(&self) -> bool {
+        let (Self::Options(text) | Self::Both(text, _)) = self else {
+            return false;
+        };
+        let mut all = opts::split(text, None).into_iter().rev();
+        all.find(|(name, _)| name == "force-share")
+            .is_some_and(|(_, value)| value != "on")
     }
 
     /// What a failure to open it begins with.
@@ -86,7 +97,7 @@ pub(crate) struct Reopen {
 pub(crate) struct Shell {
     pub(crate) session: Session,
     pub(crate) disk: Option<Disk>,
-    pub(crate) background: Vec<reactor::JoinHandle<()>>,
+    pub(crate) background: Background,
     pub(crate) quit: bool,
     /// Words that name a file are option strings.
     pub(crate) image_opts: bool,
@@ -128,7 +139,7 @@ impl Shell {
     /// # Errors
     /// Told.
     pub(crate) async fn run(&mut self, line: &str) -> Result<(), Failed> {
-        let mut words = line.split_whitespace().map(str::to_owned);
+        let mut words = line.split(' ').filter(|w| !w.is_empty()).map(str::to_owned);
         let Some(name) = words.next() else {
             return Ok(());
         };
@@ -146,26 +157,26 @@ impl Shell {
             qapi::report(&Error::new("Block node is read-only"));
             return Err(Failed);
         }
-        let options = match getopt::parse(command.options, &words) {
-            Ok(options) => options,
-            Err(message) => {
-                eprintln!("{name}: {message}");
-                cmd::help::one_line(command);
-                return Err(Failed);
-            }
-        };
+        let options = read_options(command, &name, words)?;
         let disk = self.disk.clone();
         let call = Call {
             command,
             options,
             disk: disk.as_ref(),
         };
-        let result = (command.run)(self, call).await;
+        self.background.let_tell(command.waits);
+        let mut result = (command.run)(self, call).await;
         drop(disk);
-        match self.reopen.take() {
-            Some(how) => self.open_again(how).await,
-            None => result,
+        if let Some(how) = self.reopen.take() {
+            result = self.open_again(how).await;
         }
+        self.background.let_tell(false);
+        result
+    }
+
+    /// Starts a request in the background; what it gives is printed.
+    pub(crate) fn start(&mut self, request: impl Future<Output = String> + Send + 'static) {
+        self.background.start(request);
     }
 
     /// Opens the file anew. One that cannot be opened that way stays as it was.
@@ -174,11 +185,12 @@ impl Shell {
             return Err(Failed);
         };
         self.close().await?;
-        let result = self.open(how.source, how.mode).await;
-        if result.is_err() {
+        if let Err(error) = self.try_open(how.source, how.mode).await {
+            qapi::report(&error);
             self.open(old.0, old.1).await?;
+            return Err(Failed);
         }
-        result
+        Ok(())
     }
 
     /// Opens a disk.
@@ -190,28 +202,32 @@ impl Shell {
             qapi::report(&Error::new("file open already, try 'help close'"));
             return Err(Failed);
         }
-        let opened = if mode.copy_on_read && mode.read_only {
-            Err(Error::new("Can't use copy-on-read on read-only device"))
-        } else if mode.snapshot {
-            block::open_overlay(&self.session, source.layer(), mode.flags()).await
-        } else {
-            self.session.open(source.layer(), mode.flags()).await
-        };
-        match opened {
-            Ok(root) => {
-                root.set_copy_on_read(mode.copy_on_read);
-                if mode.any_cache && root.node().is_tested() {
-                    // The io tool's own mode: where somebody looks at every request, it is kept.
-                    root.set_writethrough(true);
-                }
-                self.disk = Some(Disk { root, mode, source });
-                Ok(())
-            }
-            Err(error) => {
-                qapi::report(&error.prefix(source.cannot()));
-                Err(Failed)
-            }
+        if mode.force_share && source.denies_share() {
+            qapi::report(&Error::new("-U conflicts with image options"));
+            return Err(Failed);
         }
+        let cannot = source.cannot();
+        self.try_open(source, mode).await.map_err(|error| {
+            qapi::report(&error.prefix(cannot));
+            Failed
+        })
+    }
+
+    async fn try_open(&mut self, source: Source, mode: Mode) -> qapi::Result<()> {
+        let root = if mode.copy_on_read && mode.read_only {
+            return Err(Error::new("Can't use copy-on-read on read-only device"));
+        } else if mode.snapshot {
+            block::open_overlay(&self.session, source.layer(), mode.flags()).await?
+        } else {
+            self.session.open(source.layer(), mode.flags()).await?
+        };
+        root.set_copy_on_read(mode.copy_on_read);
+        if mode.any_cache && root.node().is_tested() {
+            // The io tool's own mode: where somebody looks at every request, it is kept.
+            root.set_writethrough(true);
+        }
+        self.disk = Some(Disk { root, mode, source });
+        Ok(())
     }
 
     /// Waits for everything under way and closes the disk.
@@ -219,7 +235,7 @@ impl Shell {
     /// # Errors
     /// Told.
     pub(crate) async fn close(&mut self) -> Result<(), Failed> {
-        self.wait().await;
+        self.background.wait().await;
         let Some(disk) = self.disk.take() else {
             return Ok(());
         };
@@ -231,14 +247,31 @@ impl Shell {
             Failed
         })
     }
+}
 
-    /// Waits for requests in the background.
-    pub(crate) async fn wait(&mut self) {
-        for task in self.background.drain(..) {
-            // A task that panicked has said so.
-            let _ = task.await;
-        }
+/// The options among a command's words; commands that have none take all words as they are.
+fn read_options(
+    command: &'static Command,
+    name: &str,
+    words: Vec<String>,
+) -> Result<getopt::Parsed, Failed> {
+    if command.options.is_empty() {
+        return Ok(getopt::Parsed {
+            options: Vec::new(),
+            operands: words,
+        });
     }
+    let (parsed, wrong) = getopt::parse_until(command.options, &words);
+    let Some(message) = wrong else {
+        return Ok(parsed);
+    };
+    for text in parsed.values("P") {
+        // It was read before the wrong word.
+        number::pattern(&text)?;
+    }
+    eprintln!("{name}: {message}");
+    cmd::help::one_line(command);
+    Err(Failed)
 }
 
 fn check_count(command: &Command, name: &str, count: usize) -> Result<(), Failed> {

@@ -410,7 +410,8 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
         size: spec.size,
         preallocation: spec.preallocation,
     };
-    Resize::resize(&image, request).await?;
+    let failed = |e: Error| e.prefix("Could not resize image: ");
+    Resize::resize(&image, request).await.map_err(failed)?;
     block_core::Format::close(&image).await
 }
 

@@ -158,20 +158,20 @@ impl Qcow2 {
             });
         }
         let number = self.layout.slice_of(offset);
-        self.read_ahead(&mut meta, number).await;
+        self.read_ahead(&mut meta, number).await?;
         let slice = self.slice(&mut meta, number).await?;
         if let Some(extent) = self.extent_in(&slice, offset, len) {
             return Ok(extent);
         }
-        Err(self.bad_entry(&mut meta, &slice, offset).await)
+        Err(self.bad_entry(&mut meta, &slice, offset, " ").await)
     }
 
     /// Slices of small clusters map little. Whoever reads one behind the other gets more of them at a time, those that lie
     /// together in the file by one read.
-    async fn read_ahead(&self, meta: &mut Meta, number: u64) {
+    async fn read_ahead(&self, meta: &mut Meta, number: u64) -> io::Result<()> {
         let expected = std::mem::replace(&mut meta.next_miss, number + 1) == number;
         if self.layout.slice_bytes >= SMALL_SLICE || !meta.dirty_slices.is_empty() {
-            return;
+            return Ok(());
         }
         let most = (SMALL_SLICE / self.layout.slice_bytes).min(self.slices.room() / 2);
         meta.ahead = if expected {
@@ -181,12 +181,14 @@ impl Qcow2 {
         };
         if meta.ahead > 1 {
             meta.next_miss = number + meta.ahead;
-            self.load_run(meta, number..number + meta.ahead).await;
+            self.load_run(meta, number..number + meta.ahead).await?;
         }
+        Ok(())
     }
 
-    /// Brings slices into memory, as far as their tables are there and can be read.
-    async fn load_run(&self, meta: &mut Meta, numbers: std::ops::Range<u64>) {
+    /// Brings slices into memory, as far as their tables are there and can be read. The first one is wanted: that it cannot
+    /// be read is an error.
+    async fn load_run(&self, meta: &mut Meta, numbers: std::ops::Range<u64>) -> io::Result<()> {
         let layout = self.layout;
         let size = layout.slice_bytes;
         let host_of = |meta: &Meta, number: u64| {
@@ -199,7 +201,7 @@ impl Qcow2 {
         let mut at = numbers.start;
         while at < numbers.end {
             let Some(host) = host_of(meta, at) else {
-                return;
+                return Ok(());
             };
             let mut end = at + 1;
             while end < numbers.end && host_of(meta, end) == Some(host + (end - at) * size) {
@@ -207,9 +209,11 @@ impl Qcow2 {
             }
             bytes.resize(usize::try_from((end - at) * size).unwrap_or(0), 0);
             self.file.event(Event::L2Load).await;
-            if self.file.read(host, &mut bytes).await.is_err() {
+            match self.file.read(host, &mut bytes).await {
+                Err(error) if at == numbers.start => return Err(error),
                 // Whoever needs one of them hears of it.
-                return;
+                Err(_) => return Ok(()),
+                Ok(()) => {}
             }
             let parts = bytes.chunks_exact(usize::try_from(size).unwrap_or(1));
             for ((number, host), part) in (at..end)
@@ -223,6 +227,7 @@ impl Qcow2 {
             }
             at = end;
         }
+        Ok(())
     }
 
     /// How many bytes from `offset` on have no L2 table at all.
@@ -239,12 +244,13 @@ impl Qcow2 {
         at.min(offset + len) - offset
     }
 
-    /// An entry that cannot be: the image is corrupt.
+    /// An entry that cannot be: the image is corrupt. The reference's words have a `gap` where it reads.
     pub(super) async fn bad_entry(
         &self,
         meta: &mut Meta,
         slice: &Arc<Slice>,
         offset: u64,
+        gap: &str,
     ) -> io::Error {
         let index = self.layout.entry_in_slice(offset);
         let (word, _) = slice.get(self.layout, index);
@@ -254,7 +260,7 @@ impl Qcow2 {
         let host = word & OFFSET_MASK;
         let place = format!("(L2 offset: {}, L2 index: {})", hex(l2), hex(at));
         let what = if self.layout.in_cluster(host) == 0 {
-            format!("Invalid cluster entry found {place}")
+            format!("Invalid cluster entry found {gap}{place}")
         } else if matches!(self.layout.decode(word), Entry::Zero { .. }) {
             let guest = self.layout.start_of_cluster(offset);
             format!(

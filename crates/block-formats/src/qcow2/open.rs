@@ -137,11 +137,12 @@ fn caches(options: &mut Dict, header: &Header) -> Result<(u64, u64)> {
             "L2 cache entry size must be a power of two between 512 and the cluster size ({cluster})"
         )));
     }
-    for (size, name) in [(l2, "L2"), (refcounts, "Refcount")] {
-        if size.is_some_and(|size| size > i32::MAX.unsigned_abs().into()) {
-            return Err(invalid(format!("{name} cache size too big")));
-        }
+    // More than all tables need is no more than that; refcounts have no such end.
+    let most = i32::MAX.unsigned_abs().into();
+    if refcounts.is_some_and(|size| size > most) {
+        return Err(invalid("Could not allocate metadata caches"));
     }
+    let l2 = l2.map(|size| size.min(most));
     // What is left of the whole is the other's; refcounts need little.
     let l2_cache = l2.or(all.map(|all| all - refcounts.unwrap_or(0)));
     let refcount_cache = refcounts.or(all.map(|all| all - l2.unwrap_or(all)));

@@ -32,7 +32,7 @@ impl Qcow2 {
         self.prepare_bitmaps_for_resize().await?;
         let mut meta = self.meta.lock().await;
         let meta = &mut *meta;
-        if meta.header.nb_snapshots > 0 && self.layout.version < 3 {
+        if meta.header.nb_snapshots > 0 && meta.header.version < 3 {
             return Err(Error::new("Can't resize a v2 image which has snapshots").errno(ENOTSUP));
         }
         let old = self.size();
@@ -198,11 +198,9 @@ impl Qcow2 {
         if length >= end {
             return Ok(());
         }
-        let mode = if mode == Preallocation::Metadata {
-            Preallocation::Off
-        } else {
-            mode
-        };
+        if mode == Preallocation::Metadata {
+            return self.file.truncate(end, Preallocation::Off).await;
+        }
         let failed = |e: Error| e.prefix("Failed to resize underlying file: ");
         self.file.truncate(end, mode).await.map_err(failed)
     }

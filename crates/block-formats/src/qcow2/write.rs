@@ -131,7 +131,7 @@ impl Qcow2 {
         self.reach(meta, offset).await?;
         let slice = self.writable_slice(meta, offset).await?;
         if self.cannot_be(&slice, offset) {
-            return Err(self.bad_entry(meta, &slice, offset).await);
+            return Err(self.bad_entry(meta, &slice, offset, "").await);
         }
         if let Some(place) = self.in_place(&slice, offset, len) {
             self.check_overlap(meta, &place).await?;

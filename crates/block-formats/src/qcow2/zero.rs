@@ -151,7 +151,7 @@ impl Qcow2 {
         let index = layout.entry_in_slice(at);
         let (word, bitmap) = slice.get(layout, index);
         if layout.is_malformed(word) {
-            return Err(self.bad_entry(meta, slice, at).await);
+            return Err(self.bad_entry(meta, slice, at, "").await);
         }
         let inside = layout.in_cluster(at);
         let whole = inside == 0 && to - at == layout.cluster_size();

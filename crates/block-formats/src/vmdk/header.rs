@@ -127,12 +127,12 @@ impl Header {
         if per_table > 512 {
             return Err(invalid("L2 table size too big"));
         }
-        let covered = u64::from(per_table).checked_mul(grain).filter(|n| *n > 0);
-        let covered = covered.ok_or_else(|| invalid("L1 entry size is invalid"))?;
-        let bytes_of = |sectors: u64| {
-            let bytes = sectors.checked_mul(512);
-            bytes.ok_or_else(|| invalid("Grain directory is too far away"))
-        };
+        // What is too large for a number is told of below, each in its turn.
+        let covered = u64::from(per_table).saturating_mul(grain);
+        if covered == 0 {
+            return Err(invalid("L1 entry size is invalid"));
+        }
+        let bytes_of = |sectors: u64| sectors.saturating_mul(512);
         let redundant = flags & REDUNDANT != 0;
         Ok(Self {
             version,
@@ -141,9 +141,9 @@ impl Header {
             grain,
             descriptor: le64(bytes, 28),
             per_table,
-            directory: bytes_of(le64(bytes, 56))?,
+            directory: bytes_of(le64(bytes, 56)),
             copy: if redundant {
-                bytes_of(le64(bytes, 48))?
+                bytes_of(le64(bytes, 48))
             } else {
                 0
             },
@@ -166,6 +166,9 @@ impl Header {
         }
         if self.tables * u64::from(self.per_table) * self.grain < self.capacity {
             return Err(invalid("L1 size is too small for the extent"));
+        }
+        if self.directory.max(self.copy) == u64::MAX {
+            return Err(invalid("Grain directory is too far away"));
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(crate) enum Content {
     Backing,
 }
 
-/// A part of the sources, never across two of them.
+/// A part of the sources: of one, but for a packed cluster that begins in it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Piece {
     /// Counts from 0, without gaps.
@@ -37,6 +37,8 @@ pub(crate) struct Piece {
     pub(crate) content: Content,
     /// The offset that error messages name.
     pub(crate) named: u64,
+    /// Progress is told after it: at the end of a stretch and of each longest buffer in it, however small the pieces are.
+    pub(crate) told: bool,
 }
 
 /// A stretch of equal block status.
@@ -165,6 +167,8 @@ impl Plan {
                 len,
                 content,
                 named: start - (start - known.start.min(start)) % MAX_BUFFER,
+                told: self.at >= known.end
+                    || (self.at - known.start.min(start)).is_multiple_of(MAX_BUFFER),
             };
             self.number += 1;
             return Ok(Some(piece));
@@ -178,8 +182,8 @@ impl Plan {
         if let Some(cluster) = self.setup.cluster {
             let len = known.end - start;
             if len < cluster {
-                // Whole clusters only: a shorter stretch drags the rest of its cluster along.
-                let len = cluster.min(part_end - start);
+                // Whole clusters only: a shorter stretch drags the rest of its cluster along, of the next source too.
+                let len = cluster.min(self.end() - start);
                 return Ok((len, Content::Data));
             }
             let len = len - len % cluster;

@@ -161,7 +161,9 @@ impl Shared {
             // Told inside the lock, so that no step comes after a later one.
             let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
             *done += piece.len;
-            self.watch.progress(*done, self.total);
+            if piece.told {
+                self.watch.progress(*done, self.total);
+            }
         }
     }
 
@@ -237,26 +239,45 @@ impl Shared {
         }
     }
 
-    /// Reads a piece; what the last sector has past the source's end is zero.
-    async fn read(&self, piece: &Piece, buf: &mut [u8]) -> io::Result<()> {
-        let source = &self.sources[piece.source];
-        let inside = (source.from + source.len).saturating_sub(piece.from);
+    /// Reads a piece, from one source after the other.
+    async fn read(&self, piece: &Piece, mut buf: &mut [u8]) -> io::Result<()> {
+        let mut from = piece.from;
+        for (index, source) in self.sources.iter().enumerate().skip(piece.source) {
+            if index > piece.source {
+                from = source.from;
+            }
+            let end = source.from + source.len.next_multiple_of(SECTOR);
+            let now = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
+            let (part, rest) = buf.split_at_mut(now.min(buf.len()));
+            self.read_one(source, from, part).await?;
+            buf = rest;
+            if buf.is_empty() {
+                return Ok(());
+            }
+        }
+        buf.fill(0);
+        Ok(())
+    }
+
+    /// Reads of one source; what its last sector has past its end is zero.
+    async fn read_one(&self, source: &Source, from: u64, buf: &mut [u8]) -> io::Result<()> {
+        let inside = (source.from + source.len).saturating_sub(from);
         let inside = usize::try_from(inside).unwrap_or(usize::MAX).min(buf.len());
         let (buf, beyond) = buf.split_at_mut(inside);
         beyond.fill(0);
-        match source.root.read(piece.from, buf).await {
-            Err(_) if self.options.salvage => self.salvage(&source.root, piece, buf).await,
+        match source.root.read(from, buf).await {
+            Err(_) if self.options.salvage => self.salvage(&source.root, from, buf).await,
             other => other,
         }
     }
 
     /// Reads sector by sector; what cannot be read becomes zeroes.
-    async fn salvage(&self, source: &Root, piece: &Piece, buf: &mut [u8]) -> io::Result<()> {
+    async fn salvage(&self, source: &Root, from: u64, buf: &mut [u8]) -> io::Result<()> {
         let sector = usize::try_from(SECTOR).unwrap_or(512);
         for (index, part) in buf.chunks_mut(sector).enumerate() {
             let skip = (index * sector) as u64;
-            if let Err(error) = source.read(piece.from + skip, part).await {
-                let what = format!("error while reading offset {}", piece.from + skip);
+            if let Err(error) = source.read(from + skip, part).await {
+                let what = format!("error while reading offset {}", from + skip);
                 self.watch.warn(Error::from_io(what, &error).message());
                 part.fill(0);
             }

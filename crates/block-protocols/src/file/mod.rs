@@ -87,10 +87,16 @@ fn plain_name(options: &Dict) -> Option<String> {
     reason = "the signature of ProtocolDriver::parse_filename"
 )]
 fn parse_filename(name: &str, options: &mut Dict) -> qapi::Result<()> {
-    let path = ["file:", "host_device:", "host_cdrom:"]
+    let stripped = ["file:", "host_device:", "host_cdrom:"]
         .iter()
-        .find_map(|prefix| name.strip_prefix(prefix))
-        .unwrap_or(name);
+        .find_map(|prefix| name.strip_prefix(prefix));
+    let path = match stripped {
+        // Without its prefix it must not be taken for one of another protocol.
+        Some(path) if path.split('/').next().is_some_and(|p| p.contains(':')) => {
+            format!("./{path}")
+        }
+        other => other.unwrap_or(name).to_owned(),
+    };
     options.insert("filename", path);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use block_core::{Aio, Protocol, ProtocolOpen};
-use qapi::{Dict, Error, Value};
+use qapi::{Dict, Error, Value, opts};
 use sys::aligned::AlignedStore;
 
 use super::engine::Engine;
@@ -32,24 +32,15 @@ pub(super) async fn device(mut request: ProtocolOpen<'_>) -> qapi::Result<Box<dy
 struct Options {
     filename: String,
     locking: Locking,
-    unmap: bool,
     aio: Option<Aio>,
 }
 
-fn take_str(options: &mut Dict, name: &str) -> qapi::Result<Option<String>> {
-    match options.remove(name) {
-        None => Ok(None),
-        Some(Value::Str(text)) => Ok(Some(text)),
-        Some(_) => Err(Error::new(format!(
-            "Invalid parameter type for '{name}', expected: string"
-        ))),
-    }
-}
-
 fn take(options: &mut Dict) -> qapi::Result<Options> {
-    let filename = take_str(options, "filename")?
-        .ok_or_else(|| Error::new("The 'file' block driver requires a file name"))?;
-    let locking = match take_str(options, "locking")?.as_deref() {
+    let filename = match options.remove("filename") {
+        Some(Value::Str(name)) if !name.is_empty() => name,
+        _ => return Err(Error::new("The 'file' block driver requires a file name")),
+    };
+    let locking = match opts::take_str(options, "locking")?.as_deref() {
         None | Some("auto") => Locking::Auto,
         Some("on") => Locking::On,
         Some("off") => Locking::Off,
@@ -57,27 +48,22 @@ fn take(options: &mut Dict) -> qapi::Result<Options> {
             return Err(Error::new(format!("invalid parameter value: {other}")));
         }
     };
-    let aio = take_str(options, "aio")?
+    let aio = opts::take_str(options, "aio")?
         .map(|name| {
             Aio::parse(&name)
                 .ok_or_else(|| Error::new(format!("invalid parameter value: {name}")).errno(22))
         })
         .transpose()?;
-    if take_str(options, "pr-manager")?.is_some() {
+    if opts::take_str(options, "pr-manager")?.is_some() {
         // GAP: no persistent reservation helper yet.
         return Err(Error::new("pr-manager is not supported"));
     }
     for accepted in ["drop-cache", "x-check-cache-dropped", "aio-max-batch"] {
         options.remove(accepted);
     }
-    let unmap = !matches!(
-        take_str(options, "discard")?.as_deref(),
-        Some("ignore" | "off")
-    );
     Ok(Options {
         filename,
         locking,
-        unmap,
         aio,
     })
 }
@@ -118,7 +104,7 @@ fn open(request: &mut ProtocolOpen<'_>, driver: &str) -> qapi::Result<Box<dyn Pr
         locks: Locks::new(locking, &file)?,
         direct_align: if direct { direct_alignment(&file) } else { 1 },
         no_flush: request.cache.no_flush(),
-        unmap: options.unmap,
+        unmap: request.unmap,
         kind,
         name,
         end: AtomicU64::new(end),

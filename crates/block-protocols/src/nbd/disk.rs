@@ -74,6 +74,7 @@ pub(super) async fn create(name: &str, options: &Dict) -> qapi::Result<()> {
         aio: None,
         force_share: false,
         auto_read_only: false,
+        unmap: true,
         object: &|_| None,
     };
     let disk = open(request).await?;

@@ -160,8 +160,10 @@ impl Session {
 
     /// The node of a name.
     pub(super) fn find_node(&self, name: &str) -> qapi::Result<Arc<Node>> {
-        self.graph
-            .find(name)
-            .ok_or_else(|| Error::new(format!("Cannot find device='' nor node-name='{name}'")))
+        self.graph.find(name).ok_or_else(|| {
+            Error::new(format!(
+                "Cannot find device='{name}' nor node-name='{name}'"
+            ))
+        })
     }
 }

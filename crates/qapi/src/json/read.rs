@@ -32,6 +32,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn bad(&self, what: &str) -> Error {
+        if self.text.trim().is_empty() {
+            return Error::new("Expecting a JSON value");
+        }
         if self.at >= self.text.len() {
             return Error::new("JSON parse error, premature EOI");
         }

@@ -142,8 +142,10 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     args.check_format("format")?;
     let session = args.session()?;
+    // Bitmaps are worked on without a look at what the image holds.
     let flags = Flags {
         writable: true,
+        no_backing: true,
         ..Flags::default()
     };
     let (format, image_opts) = (args.text("format"), args.has("image-opts"));
@@ -169,7 +171,11 @@ async fn source(args: &Args, session: &Session) -> qapi::Result<Option<Arc<Root>
         None => Ok(None),
         Some(file) => {
             let format = args.text("source-format");
-            let root = cli::open(session, file, format, false, Flags::default()).await?;
+            let flags = Flags {
+                no_backing: true,
+                ..Flags::default()
+            };
+            let root = cli::open(session, file, format, false, flags).await?;
             Ok(Some(root))
         }
     }

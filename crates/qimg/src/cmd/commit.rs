@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use block::jobs::{CommitOptions, Watch, commit, layers};
-use block::{CacheMode, Flags, Node, find_format};
+use block::{CacheMode, Flags, Node, beside, find_format};
 use clap::ArgMatches;
 use qapi::Error;
 
@@ -156,21 +156,25 @@ async fn declared_format(top: &Arc<Node>, layer: &Arc<Node>) -> qapi::Result<Opt
 
 /// The layer to commit into: the next one, or the one called `base`.
 fn base_layer(top: &Arc<Node>, name: &str, base: Option<&str>) -> qapi::Result<Arc<Node>> {
-    let below = layers(top).into_iter().skip(1).collect::<Vec<_>>();
-    match base {
-        None => below
-            .into_iter()
-            .next()
-            .ok_or_else(|| Error::new("Image does not have a backing file")),
-        Some(base) => below
-            .into_iter()
-            .find(|layer| is_same_file(layer.filename(), base))
-            .ok_or_else(|| {
-                Error::new(format!(
-                    "Did not find '{base}' in the backing chain of '{name}'"
-                ))
-            }),
-    }
+    let all = layers(top);
+    let Some(base) = base else {
+        let next = all.into_iter().nth(1);
+        return next.ok_or_else(|| Error::new("Image does not have a backing file"));
+    };
+    // The name is one that an image could have in it: relative to the image's own folder.
+    let found = all.windows(2).find_map(|pair| match pair {
+        [above, layer] => {
+            let folder = above.folder_of().unwrap_or_default();
+            let meant = beside(&folder, base);
+            is_same_file(layer.filename(), &meant).then(|| Arc::clone(layer))
+        }
+        _ => None,
+    });
+    found.ok_or_else(|| {
+        Error::new(format!(
+            "Did not find '{base}' in the backing chain of '{name}'"
+        ))
+    })
 }
 
 /// Whether two names mean one file.

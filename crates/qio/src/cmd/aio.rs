@@ -25,6 +25,7 @@ pub(super) const READ: Command = Command {
         Opt::short('r', false),
         Opt::short('v', false),
     ],
+    waits: false,
     ..Command::plain(
         &["aio_read"],
         "asynchronously reads a number of bytes",
@@ -47,6 +48,7 @@ pub(super) const WRITE: Command = Command {
         Opt::short('z', false),
     ],
     writes: true,
+    waits: false,
     ..Command::plain(
         &["aio_write"],
         "asynchronously writes a number of bytes",
@@ -60,7 +62,7 @@ pub(super) const FLUSH: Command = Command::plain(
     |shell, call| {
         Box::pin(async move {
             let disk = call.disk()?;
-            shell.wait().await;
+            shell.background.wait().await;
             disk.root.flush().await.map_err(|_| Failed)
         })
     },
@@ -87,17 +89,17 @@ struct Telling {
 }
 
 impl Telling {
-    fn new(call: &Call<'_>, offset: u64, len: usize) -> Self {
+    fn new(call: &Call<'_>, offset: u64, len: u64) -> Self {
         Self {
             quiet: call.has("q"),
             machine: call.has("C"),
             offset,
-            len: len as u64,
+            len,
             start: Instant::now(),
         }
     }
 
-    fn print(&self, what: &'static str) {
+    fn text(&self, what: &'static str) -> String {
         Report {
             what,
             offset: self.offset,
@@ -106,91 +108,108 @@ impl Telling {
             took: self.start.elapsed(),
             machine: self.machine,
         }
-        .print();
+        .text()
     }
+
+    /// What there is to tell of a write.
+    fn written(&self, done: std::io::Result<()>) -> String {
+        match done {
+            Err(error) => format!("aio_write failed: {}\n", strerror(errno(&error))),
+            Ok(()) if self.quiet => String::new(),
+            Ok(()) => self.text("wrote"),
+        }
+    }
+}
+
+/// The options in their order, up to a wrong pattern or the wish for a request that cannot be.
+fn pattern(call: &Call<'_>, what: &str) -> Result<Option<Option<u8>>, Failed> {
+    let mut pattern = None;
+    for (key, value) in &call.options.options {
+        match (key.as_str(), value) {
+            ("P", Some(text)) => pattern = Some(number::pattern(text)?),
+            ("i", _) => {
+                out::line(format!("injecting invalid {what} request"));
+                return Ok(None);
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(pattern))
 }
 
 fn read(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
-    let pattern = call.options.value("P").map(number::pattern).transpose()?;
-    if call.has("i") {
-        out::line("injecting invalid read request");
+    let Some(pattern) = pattern(call, "read")? else {
         return Ok(());
-    }
+    };
     let (offset, len) = place(call)?;
-    let telling = Telling::new(call, offset, len);
+    let telling = Telling::new(call, offset, len as u64);
     let (root, show) = (call.disk()?.root, call.has("v"));
-    let task = reactor::start(async move {
+    shell.start(async move {
         let mut buf = vec![0xab; len];
         if let Err(error) = root.read(offset, &mut buf).await {
-            out::line(format!("readv failed: {}", strerror(errno(&error))));
-            return;
+            return format!("readv failed: {}\n", strerror(errno(&error)));
         }
+        let mut told = String::new();
         if pattern.is_some_and(|p| buf.iter().any(|byte| *byte != p)) {
-            out::line(format!(
-                "Pattern verification failed at offset {offset}, {len} bytes"
-            ));
+            told = format!("Pattern verification failed at offset {offset}, {len} bytes\n");
         }
         if telling.quiet {
-            return;
+            return told;
         }
         if show {
-            dump(&buf, offset);
+            told.push_str(&dump(&buf, offset));
         }
-        telling.print("read");
+        told + &telling.text("read")
     });
-    shell.background.extend(task);
     Ok(())
 }
 
-fn write(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
-    let pattern = call.options.value("P").map(number::pattern).transpose()?;
-    if call.has("i") {
-        out::line("injecting invalid write request");
-        return Ok(());
+/// Options of `aio_write` that exclude each other.
+fn check(call: &Call<'_>) -> Result<(), Failed> {
+    if call.operands().len() < 2 {
+        return Err(call.usage());
     }
-    let refuse = |text: &str| {
-        out::line(text);
-        Err(Failed)
-    };
     let zero = call.has("z");
-    if zero && call.operands().len() > 2 {
-        return refuse("-z supports only a single length parameter");
-    }
-    if call.has("u") && !zero {
-        return refuse("-u requires -z to be specified");
-    }
-    if zero && pattern.is_some() {
-        return refuse("-z and -P cannot be specified at the same time");
-    }
-    if zero && call.has("r") {
-        return refuse("cannot combine zero write with registered I/O buffer");
-    }
-    let (offset, len) = place(call)?;
-    let telling = Telling::new(call, offset, len);
+    let words = if zero && call.operands().len() > 2 {
+        "-z supports only a single length parameter"
+    } else if call.has("u") && !zero {
+        "-u requires -z to be specified"
+    } else if zero && call.has("r") {
+        "cannot combine zero write with registered I/O buffer"
+    } else {
+        return Ok(());
+    };
+    out::line(words);
+    Err(Failed)
+}
+
+fn write(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
+    let Some(pattern) = pattern(call, "write")? else {
+        return Ok(());
+    };
+    check(call)?;
     let root = call.disk()?.root;
     let (may_unmap, fua) = (call.has("u"), call.has("f"));
-    let task = reactor::start(async move {
-        let done = if zero {
-            let flags = ZeroFlags {
-                may_unmap,
-                no_fallback: false,
-                fua,
-            };
-            root.write_zeroes(offset, len as u64, flags).await
-        } else {
-            let flags = WriteFlags {
-                fua,
-                ..WriteFlags::default()
-            };
-            let buf = vec![pattern.unwrap_or(PATTERN); len];
-            root.write(offset, &buf, flags).await
+    if let ([offset, len], true) = (call.operands(), call.has("z")) {
+        let (offset, len) = (number::number(offset)?, number::number(len)?);
+        let telling = Telling::new(call, offset, len);
+        let flags = ZeroFlags {
+            may_unmap,
+            no_fallback: false,
+            fua,
         };
-        match done {
-            Err(error) => out::line(format!("aio_write failed: {}", strerror(errno(&error)))),
-            Ok(()) if telling.quiet => {}
-            Ok(()) => telling.print("wrote"),
-        }
+        shell.start(async move { telling.written(root.write_zeroes(offset, len, flags).await) });
+        return Ok(());
+    }
+    let (offset, len) = place(call)?;
+    let telling = Telling::new(call, offset, len as u64);
+    let flags = WriteFlags {
+        fua,
+        ..WriteFlags::default()
+    };
+    shell.start(async move {
+        let buf = vec![pattern.unwrap_or(PATTERN); len];
+        telling.written(root.write(offset, &buf, flags).await)
     });
-    shell.background.extend(task);
     Ok(())
 }

@@ -35,6 +35,7 @@ fn tag(call: &Call<'_>) -> String {
 pub(super) const BREAK: Command = Command {
     args: "event tag",
     count: (2, Some(2)),
+    waits: false,
     ..Command::plain(
         &["break", "b"],
         "sets a breakpoint on event and tags the stopped request as tag",
@@ -53,6 +54,7 @@ pub(super) const BREAK: Command = Command {
 pub(super) const REMOVE_BREAK: Command = Command {
     args: "tag",
     count: (1, Some(1)),
+    waits: false,
     ..Command::plain(
         &["remove_break"],
         "remove a breakpoint by tag",
@@ -71,6 +73,7 @@ pub(super) const REMOVE_BREAK: Command = Command {
 pub(super) const RESUME: Command = Command {
     args: "tag",
     count: (1, Some(1)),
+    waits: false,
     ..Command::plain(
         &["resume"],
         "resumes the request tagged as tag",

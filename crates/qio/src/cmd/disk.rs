@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use block::core::{FormatInfo, Kind};
+use block::core::FormatInfo;
 use block::{CacheMode, Preallocation};
 use qapi::getopt::Opt;
 use qapi::{Error, json};
 
 use super::{Command, reopen};
-use crate::cli::apply_io;
+use crate::cli::{apply_io, spelled_out};
 use crate::number::{self, Failed};
 use crate::report::bytes;
 use crate::shell::{Call, Mode, Shell, Source};
 use qapi::out;
 
 pub(super) const OPEN: Command = Command {
-    args: "[-rsCnkU] [-t cache] [-i aio] [-d discard] [-o options] [path]",
+    args: "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]",
     more: " The options are those of the tool's own command line; -o gives a driver's options.",
-    count: (0, None),
+    count: (1, None),
     options: &[
         Opt::short('r', false),
         Opt::short('s', false),
@@ -62,6 +62,7 @@ pub(super) const REOPEN: Command = Command {
 };
 
 pub(super) const QUIT: Command = Command {
+    count: (0, None),
     without_file: true,
     ..Command::plain(&["quit", "q"], "exit the program", |shell, _| {
         Box::pin(async move {
@@ -71,34 +72,28 @@ pub(super) const QUIT: Command = Command {
     })
 };
 
-pub(super) const LENGTH: Command = Command::plain(
-    &["length", "l"],
-    "gets the length of the current file",
-    |_, call| {
-        Box::pin(async move {
-            let length = call.disk()?.root.length().map_err(|error| {
-                out::line(format!(
-                    "getlength: {}",
-                    qapi::strerror(error.raw_os_error().unwrap_or(5))
-                ));
-                Failed
-            })?;
-            out::line(bytes(length));
-            Ok(())
-        })
-    },
-);
+pub(super) const LENGTH: Command = Command {
+    waits: false,
+    ..Command::plain(
+        &["length", "l"],
+        "gets the length of the current file",
+        |_, call| Box::pin(async move { length(&call) }),
+    )
+};
 
-pub(super) const INFO: Command = Command::plain(
-    &["info", "i"],
-    "prints information about the current file",
-    |_, call| Box::pin(async move { info(&call).await }),
-);
+pub(super) const INFO: Command = Command {
+    waits: false,
+    ..Command::plain(
+        &["info", "i"],
+        "prints information about the current file",
+        |_, call| Box::pin(async move { info(&call).await }),
+    )
+};
 
 pub(super) const TRUNCATE: Command = Command {
     args: "[-m prealloc_mode] off",
     more: " Gives the file another length; -m off, metadata, falloc or full says how the new part is allocated.",
-    count: (1, None),
+    count: (1, Some(3)),
     options: &[Opt::short('m', true)],
     writes: true,
     ..Command::plain(
@@ -125,19 +120,31 @@ async fn open(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
         copy_on_read: call.has("C"),
     };
     apply_io(&call.options, &mut mode).map_err(|e| told(&e))?;
-    let given = call.options.value("o").map(str::to_owned);
+    let given = Some(call.options.values("o").join(",")).filter(|_| call.has("o"));
     if shell.image_opts && given.is_some() {
         out::line("--image-opts and 'open -o' are mutually exclusive");
         return Err(Failed);
     }
     let source = match (given, call.operands()) {
-        (None, [text]) if shell.image_opts => Source::Options(text.clone()),
+        (None, [text]) if shell.image_opts => Source::Options(spelled_out(text)),
         (None, [path]) => Source::Name(path.clone(), None),
-        (Some(options), []) => Source::Options(options),
-        (Some(options), [path]) => Source::Both(options, path.clone()),
+        (Some(options), []) => Source::Options(spelled_out(&options)),
+        (Some(options), [path]) => Source::Both(spelled_out(&options), path.clone()),
         _ => return Err(call.usage()),
     };
     shell.open(source, mode).await
+}
+
+fn length(call: &Call<'_>) -> Result<(), Failed> {
+    let length = call.disk()?.root.length().map_err(|error| {
+        out::line(format!(
+            "getlength: {}",
+            qapi::strerror(error.raw_os_error().unwrap_or(5))
+        ));
+        Failed
+    })?;
+    out::line(bytes(length));
+    Ok(())
 }
 
 async fn info(call: &Call<'_>) -> Result<(), Failed> {
@@ -151,7 +158,9 @@ async fn info(call: &Call<'_>) -> Result<(), Failed> {
     while let Some(child) = below.filtered() {
         below = child;
     }
-    if matches!(below.kind(), Kind::Filter(_)) {
+    let has_some = matches!(below.driver(), "file" | "host_device") || below.format().is_some();
+    if !has_some {
+        // It has nothing to tell.
         return Err(Failed);
     }
     let mut info = match below.format() {
@@ -178,15 +187,16 @@ async fn info(call: &Call<'_>) -> Result<(), Failed> {
 }
 
 async fn truncate(call: &Call<'_>) -> Result<(), Failed> {
-    let [offset] = call.operands() else {
-        return Err(call.usage());
-    };
     let mode = match call.options.value("m") {
         None => Preallocation::Off,
         Some(name) => Preallocation::parse(name)
             .ok_or_else(|| told(&Error::new(format!("Invalid preallocation mode '{name}'"))))?,
     };
-    let offset = number::number(offset)?;
+    // What is no length is blamed on the first word, which an option is; words after the length do not matter.
+    let offset = match call.operands().first() {
+        Some(text) if !call.has("m") || qapi::parse_size(text).is_ok() => number::number(text)?,
+        _ => number::number("-m")?,
+    };
     let root = call.disk()?.root;
     root.truncate(offset, mode).await.map_err(|e| told(&e))
 }

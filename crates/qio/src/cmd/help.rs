@@ -9,6 +9,7 @@ pub(super) const HELP: Command = Command {
     args: "[command]",
     count: (0, Some(1)),
     without_file: true,
+    waits: false,
     ..Command::plain(&["help", "?"], "help for one or all commands", |_, call| {
         Box::pin(async move {
             let Some(name) = call.operands().first() else {
@@ -22,7 +23,7 @@ pub(super) const HELP: Command = Command {
                 out::line(format!("command {name} not found"));
                 return Err(Failed);
             };
-            one_line(command);
+            one_line_as(name, command);
             if !command.more.is_empty() {
                 out::line(format!("\n{}\n", command.more));
             }
@@ -33,7 +34,11 @@ pub(super) const HELP: Command = Command {
 
 /// `NAME ARGS -- WHAT`
 pub(crate) fn one_line(command: &Command) {
-    let name = command.names.first().copied().unwrap_or_default();
+    one_line_as(command.names.first().copied().unwrap_or_default(), command);
+}
+
+/// The same under the name that was asked for.
+fn one_line_as(name: &str, command: &Command) {
     let space = if command.args.is_empty() { "" } else { " " };
     out::line(format!(
         "{name}{space}{} -- {}",

@@ -8,8 +8,8 @@ mod map;
 mod process;
 mod read;
 mod reopen;
-mod unsupported;
 mod write;
+mod zones;
 
 use std::pin::Pin;
 
@@ -39,6 +39,8 @@ pub(crate) struct Command {
     pub(crate) without_file: bool,
     /// Changes the disk.
     pub(crate) writes: bool,
+    /// Requests in the background may tell of their end while it runs.
+    pub(crate) waits: bool,
     /// Does it.
     pub(crate) run: for<'a> fn(&'a mut Shell, Call<'a>) -> Running<'a>,
 }
@@ -59,6 +61,7 @@ impl Command {
             options: &[],
             without_file: false,
             writes: false,
+            waits: true,
             run,
         }
     }
@@ -92,12 +95,12 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &breaks::WAIT_BREAK,
     &write::WRITE,
     &write::WRITEV,
-    &unsupported::ZONE_APPEND,
-    &unsupported::ZONE_CLOSE,
-    &unsupported::ZONE_FINISH,
-    &unsupported::ZONE_OPEN,
-    &unsupported::ZONE_REPORT,
-    &unsupported::ZONE_RESET,
+    &zones::APPEND,
+    &zones::CLOSE,
+    &zones::FINISH,
+    &zones::OPEN,
+    &zones::REPORT,
+    &zones::RESET,
 ];
 
 /// The command of a name.

@@ -8,7 +8,6 @@ use crate::number::{self, Failed};
 use qapi::out;
 
 pub(super) const SLEEP: Command = Command {
-    args: "ms",
     count: (1, Some(1)),
     without_file: true,
     ..Command::plain(
@@ -19,7 +18,7 @@ pub(super) const SLEEP: Command = Command {
                 let Some(text) = call.operands().first() else {
                     return Err(call.usage());
                 };
-                let Ok(ms) = text.parse() else {
+                let Some(ms) = whole(text) else {
                     out::line(format!("{text} is not a valid number"));
                     return Err(Failed);
                 };
@@ -41,14 +40,15 @@ pub(super) const SIGRAISE: Command = Command {
                 return Err(call.usage());
             };
             let signal = number::number(text)?;
-            if signal > 64 {
+            if signal > LARGEST + 1 {
                 out::line(format!(
                     "signal argument '{text}' is too large to be a valid signal"
                 ));
                 return Err(Failed);
             }
             out::flush();
-            raise(signal).await
+            raise(signal).await;
+            Ok(())
         })
     })
 };
@@ -67,15 +67,32 @@ pub(super) const ABORT: Command = Command {
     )
 };
 
-/// Sends a signal to this process and gives it time to arrive.
-async fn raise(signal: u64) -> Result<(), Failed> {
+/// A whole number as C's `strtol` reads it: decimal, hexadecimal or octal.
+fn whole(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    match digits {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None if text.len() > 1 && text.starts_with('0') => u64::from_str_radix(text, 8).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// The signal of the highest number.
+const LARGEST: u64 = 64;
+/// Signals that the reference takes for itself: nothing happens when they come.
+const TAKEN: [u64; 4] = [7, 10, 14, 29];
+
+/// Sends a signal to this process and gives it time to arrive. A number that is no signal changes nothing.
+async fn raise(signal: u64) {
+    if signal > LARGEST || TAKEN.contains(&signal) {
+        return;
+    }
     let own = std::process::id().to_string();
     let sent = Process::new("kill")
         .args([format!("-{signal}"), own])
         .status();
-    if !sent.is_ok_and(|status| status.success()) {
-        return Err(Failed);
+    if sent.is_ok_and(|status| status.success()) {
+        reactor::sleep(Duration::from_millis(10)).await;
     }
-    reactor::sleep(Duration::from_millis(10)).await;
-    Ok(())
 }

@@ -12,7 +12,6 @@ use crate::shell::Call;
 use qapi::out;
 
 const READ_OPTIONS: &[Opt] = &[
-    Opt::short('a', false),
     Opt::short('b', false),
     Opt::short('C', false),
     Opt::short('l', true),
@@ -53,7 +52,7 @@ pub(super) const READV: Command = Command {
         Opt::short('v', false),
     ],
     ..Command::plain(
-        &["readv", "rv"],
+        &["readv"],
         "reads a number of bytes at a specified offset",
         |_, call| Box::pin(async move { readv(&call).await }),
     )
@@ -124,6 +123,10 @@ async fn read(call: &Call<'_>) -> Result<(), Failed> {
     if call.has("b") {
         aligned(offset, "offset")?;
         aligned(len as u64, "count")?;
+        if call.has("r") {
+            out::line("I/O buffer registration is not supported when reading from vmstate");
+            return Err(Failed);
+        }
     }
     finish(call, "read", offset, len, check.as_ref()).await
 }
@@ -184,7 +187,7 @@ async fn finish(
         return verified;
     }
     if call.has("v") {
-        dump(&buf, offset);
+        out::text(&dump(&buf, offset));
     }
     Report {
         what: "read",

@@ -10,13 +10,39 @@ use super::disk::told;
 use crate::number::Failed;
 use crate::shell::{Call, Reopen, Shell, Source};
 
-/// Options that say what a node is, and stay.
-const FIXED: [&str; 2] = ["node-name", "driver"];
 const CACHE: [&str; 2] = ["cache.direct", "cache.no-flush"];
+/// Sizes of qcow2's caches: of all, and of each.
+const CACHE_SIZES: [&str; 3] = ["cache-size", "l2-cache-size", "refcount-cache-size"];
+/// What every open node can change.
+const CHANGEABLE: [&str; 4] = ["read-only", "auto-read-only", "discard", "detect-zeroes"];
+
+/// What an open node of a driver can change besides.
+fn changeable(driver: &str) -> &'static [&'static str] {
+    match driver {
+        "qcow2" => &[
+            "lazy-refcounts",
+            "pass-discard-request",
+            "pass-discard-snapshot",
+            "pass-discard-other",
+            "discard-no-unref",
+            "overlap-check",
+            "cache-size",
+            "l2-cache-size",
+            "l2-cache-entry-size",
+            "refcount-cache-size",
+            "cache-clean-interval",
+            "encrypt",
+        ],
+        "raw" => &["offset", "size"],
+        "throttle" => &["throttle-group"],
+        _ => &[],
+    }
+}
 
 /// Runs the command: the file is let go of by the caller, and opened anew after.
 pub(super) async fn run(shell: &mut Shell, call: &Call<'_>) -> std::result::Result<(), Failed> {
-    if call.has("r") && call.has("w") {
+    let modes = call.options.options.iter();
+    if modes.filter(|(key, _)| key == "r" || key == "w").count() > 1 {
         return Err(told(&Error::new("Only one -r/-w option may be given")));
     }
     if !call.operands().is_empty() {
@@ -38,7 +64,7 @@ fn read(call: &Call<'_>) -> Result<Reopen> {
             .ok_or_else(|| Error::new(format!("Invalid cache option: {text}")))?;
     }
     let mut kept = Vec::new();
-    for (name, value) in opts::split(call.options.value("o").unwrap_or_default(), None) {
+    for (name, value) in opts::split_noisily(&call.options.values("o").join(","), None) {
         if name == "read-only" && (call.has("r") || call.has("w")) {
             return Err(Error::new("Cannot set both -r/-w and 'read-only'"));
         }
@@ -46,7 +72,14 @@ fn read(call: &Call<'_>) -> Result<Reopen> {
             return Err(Error::new("Cannot set both -c and the cache options"));
         }
         if name == "read-only" {
-            mode.read_only = opts::parse_bool(&name, &value)?;
+            let read_only = opts::parse_bool(&name, &value)?;
+            if read_only && !mode.read_only {
+                return Err(Error::new(format!(
+                    "Read-only block node '{}' cannot support read-write users",
+                    disk.root.node().name()
+                )));
+            }
+            mode.read_only = read_only;
             continue;
         }
         if CACHE.contains(&name.as_str()) || name == "auto-read-only" {
@@ -59,28 +92,50 @@ fn read(call: &Call<'_>) -> Result<Reopen> {
     Ok(Reopen { mode, source })
 }
 
-/// Refuses another driver or name of a node, which `name` leads to by the names of children.
+/// Refuses what an open node cannot change. `name` leads to the node by the names of children.
 fn stays(top: &Arc<Node>, name: &str, value: &str) -> Result<()> {
-    let (path, last) = name.rsplit_once('.').unwrap_or(("", name));
-    if !FIXED.contains(&last) {
-        return Ok(());
-    }
     let mut node = Arc::clone(top);
-    for child in path.split('.').filter(|part| !part.is_empty()) {
+    let mut option = name;
+    while let Some((child, rest)) = option.split_once('.') {
         let Some(edge) = node.children().into_iter().find(|e| e.name() == child) else {
-            return Ok(());
+            break;
         };
         node = edge.node();
+        option = rest;
     }
-    let now = if last == "driver" {
-        node.driver()
-    } else {
-        node.name()
+    if option == "backing" || node.children().iter().any(|e| e.name() == option) {
+        // GAP: another child for an open node; it has no name that could be found.
+        return Err(Error::new(format!(
+            "Cannot find device='' nor node-name='{value}'"
+        )));
+    }
+    let first = option.split('.').next().unwrap_or_default();
+    let may = CHANGEABLE.contains(&option)
+        || CACHE.contains(&option)
+        || changeable(node.driver()).contains(&first);
+    let now = match option {
+        "driver" => node.driver().to_owned(),
+        "node-name" => node.name().to_owned(),
+        "filename" => node.filename().to_owned(),
+        _ => node
+            .options()
+            .get_str(option)
+            .unwrap_or_default()
+            .to_owned(),
     };
-    if now == value {
+    if may || (now == value && !option.is_empty()) {
         return Ok(());
     }
-    Err(Error::new(format!("Cannot change the option '{last}'")))
+    Err(Error::new(format!("Cannot change the option '{option}'")))
+}
+
+/// Whether a new option takes the place of an old one of another name.
+fn replaces(new: &str, old: &str) -> bool {
+    match new {
+        "overlap-check" | "overlap-check.template" => old.starts_with("overlap-check"),
+        "cache-size" => CACHE_SIZES.contains(&old),
+        _ => false,
+    }
 }
 
 /// What to open: as before, with more options, of which the last of a name counts.
@@ -94,9 +149,19 @@ fn with_options(source: &Source, driver: &str, more: &[(String, String)]) -> Sou
         Source::Both(text, name) => (text.clone(), Some(name)),
     };
     let mut all = opts::split(&text, None);
+    all.retain(|(old, _)| !more.iter().any(|(new, _)| replaces(new, old)));
     for (name, value) in more {
         all.retain(|(n, _)| n != name);
         all.push((name.clone(), value.clone()));
+    }
+    let given = |name: &str| more.iter().any(|(n, _)| n == name);
+    if CACHE_SIZES
+        .iter()
+        .all(|size| all.iter().any(|(n, _)| n == size))
+        && !given("cache-size")
+    {
+        // The two parts decide over what the whole was.
+        all.retain(|(n, _)| n != "cache-size");
     }
     let words: Vec<String> = all
         .iter()

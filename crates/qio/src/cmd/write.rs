@@ -62,7 +62,7 @@ pub(super) const WRITEV: Command = Command {
     ],
     writes: true,
     ..Command::plain(
-        &["writev", "wv"],
+        &["writev"],
         "writes a number of bytes at a specified offset",
         |_, call| Box::pin(async move { writev(&call).await }),
     )
@@ -203,10 +203,9 @@ async fn discard(call: &Call<'_>) -> Result<(), Failed> {
         return Err(call.usage());
     };
     let (offset, len) = (number::number(offset)?, number::number(len_text)?);
-    if len > i64::MAX.cast_unsigned() >> 9 << 9 {
+    if len > MAX_REQUEST {
         out::line(format!(
-            "length cannot exceed {}, given {len_text}",
-            i64::MAX >> 9 << 9
+            "length cannot exceed {MAX_REQUEST}, given {len_text}"
         ));
         return Err(Failed);
     }

@@ -164,13 +164,10 @@ impl Qcow2 {
         let list = all;
         self.store_list(&list).await.map_err(|e| {
             let node = self.file().node();
-            Error::from_io(
-                format!(
-                    "Lost persistent bitmaps during inactivation of node '{}': Failed to store bitmaps",
-                    node.name()
-                ),
-                &e,
-            )
+            e.prefix(format!(
+                "Lost persistent bitmaps during inactivation of node '{}': ",
+                node.name()
+            ))
         })
     }
 
@@ -196,7 +193,8 @@ impl Qcow2 {
         .await
     }
 
-    async fn store_list(&self, list: &[Bitmap]) -> io::Result<()> {
+    async fn store_list(&self, list: &[Bitmap]) -> Result<()> {
+        let failed = |e: io::Error| Error::from_io("Failed to update bitmap extension", &e);
         let mut claimed = Claimed::new(self);
         let (location, entries) = match self.write_list(list, &mut claimed).await {
             Ok(written) => written,
@@ -205,7 +203,7 @@ impl Qcow2 {
                 return Err(error);
             }
         };
-        self.switch_bitmaps(location).await?;
+        self.switch_bitmaps(location).await.map_err(failed)?;
         let (old_location, old) = {
             let mut state = self.bitmaps.state();
             for (bitmap, entry) in state.list.iter_mut().zip(&entries) {
@@ -220,13 +218,14 @@ impl Qcow2 {
         for entry in &old {
             let kept = entries.iter().any(|e| e.table_offset == entry.table_offset);
             if !kept {
-                self.free_bitmap(entry).await?;
+                self.free_bitmap(entry).await.map_err(failed)?;
             }
         }
         if let Some(old) = old_location {
-            self.free_bytes(old.offset, old.size).await?;
+            let freed = self.free_bytes(old.offset, old.size).await;
+            freed.map_err(failed)?;
         }
-        self.write_out().await
+        self.write_out().await.map_err(failed)
     }
 
     /// Writes what is not in the image, and a directory of all.
@@ -234,15 +233,25 @@ impl Qcow2 {
         &self,
         list: &[Bitmap],
         claimed: &mut Claimed<'_>,
-    ) -> io::Result<(Option<Location>, Vec<Entry>)> {
+    ) -> Result<(Option<Location>, Vec<Entry>)> {
         let mut entries = Vec::new();
         for bitmap in list {
+            let failed = |e: io::Error| {
+                Error::from_io(
+                    format!(
+                        "Failed to write bitmap '{}' to file",
+                        String::from_utf8_lossy(&bitmap.name)
+                    ),
+                    &e,
+                )
+            };
             let stored = match (&bitmap.stored, &bitmap.bits) {
-                (_, Some(bits)) if !bitmap.inconsistent => {
-                    self.write_bitmap(bitmap, bits, claimed).await?
-                }
+                (_, Some(bits)) if !bitmap.inconsistent => self
+                    .write_bitmap(bitmap, bits, claimed)
+                    .await
+                    .map_err(failed)?,
                 (Some(entry), _) => entry.clone(),
-                (None, _) => return Err(io::ErrorKind::InvalidData.into()),
+                (None, _) => return Err(failed(io::ErrorKind::InvalidData.into())),
             };
             entries.push(Entry {
                 flags: bitmap.flags(),
@@ -252,14 +261,24 @@ impl Qcow2 {
         if entries.is_empty() {
             return Ok((None, entries));
         }
-        let bytes = directory::encode(&entries);
+        let location = self.write_directory(&entries, claimed).await;
+        let failed = |e: io::Error| Error::from_io("Failed to update bitmap extension", &e);
+        Ok((Some(location.map_err(failed)?), entries))
+    }
+
+    async fn write_directory(
+        &self,
+        entries: &[Entry],
+        claimed: &mut Claimed<'_>,
+    ) -> io::Result<Location> {
+        let bytes = directory::encode(entries);
         let location = Location {
             count: u32::try_from(entries.len()).map_err(|_| io::ErrorKind::InvalidData)?,
             size: bytes.len() as u64,
             offset: claimed.write(&bytes).await?,
         };
         self.write_out().await?;
-        Ok((Some(location), entries))
+        Ok(location)
     }
 
     async fn write_bitmap(

@@ -67,10 +67,10 @@ fn of_file(text: &str) -> qapi::Result<Sections> {
             sections.push((name, Dict::new()));
             continue;
         }
-        let (name, value) = setting(line).ok_or_else(|| Error::new("parse error"))?;
         let Some((group, section)) = sections.last_mut() else {
             return Err(Error::new("no group defined"));
         };
+        let (name, value) = setting(line).ok_or_else(|| Error::new("parse error"))?;
         let known = GROUPS
             .iter()
             .any(|(g, names)| g == group && names.contains(&name));
@@ -119,8 +119,15 @@ fn of_options(
             while let Some(value) = numbered.remove(&list.len().to_string()) {
                 list.push(value);
             }
-            if let Some((key, _)) = numbered.iter().next() {
-                return Err(Error::new(format!("Unused option '{key}' for [{group}]")));
+            if let Some((key, value)) = numbered.iter().next() {
+                let below = match value {
+                    Value::Dict(section) => section.iter().next(),
+                    _ => None,
+                };
+                let below = below.map_or(String::new(), |(name, _)| format!(".{name}"));
+                return Err(Error::new(format!(
+                    "Unused option '{key}{below}' for [{group}]"
+                )));
             }
             list
         }
@@ -183,6 +190,9 @@ mod tests {
         numbered.insert("1", section);
         options.insert("inject-error", numbered);
         let error = read(None, &mut options).unwrap_err();
-        assert_eq!(error.message(), "Unused option '1' for [inject-error]");
+        assert_eq!(
+            error.message(),
+            "Unused option '1.event' for [inject-error]"
+        );
     }
 }

@@ -188,6 +188,12 @@ async fn open(request: FilterOpen<'_>) -> qapi::Result<Box<dyn Filter>> {
     let take = take_perms(options, "take-child-perms")?;
     let unshare = take_perms(options, "unshare-child-perms")?;
     let filename = opts::take_str(options, "x-image")?;
+    let twice = |image: &Dict| filename.is_some() && image.get("filename").is_some();
+    if matches!(options.get("image"), Some(qapi::Value::Dict(image)) if twice(image)) {
+        return Err(Error::new(
+            "Can't specify 'file' and 'filename' options at the same time",
+        ));
+    }
     let image = request
         .gate
         .open_filtered("image", options.remove("image"), filename.as_deref(), false)

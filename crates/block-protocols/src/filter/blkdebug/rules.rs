@@ -1,7 +1,7 @@
 //! The rules of a blkdebug node: what is to happen at which event, in which state.
 
 use block_core::Event;
-use qapi::{Dict, Error, opts};
+use qapi::{Dict, Error, Value, opts};
 
 use crate::filter::options::{take_number, take_small};
 
@@ -92,6 +92,11 @@ impl Rules {
 
     /// Adds a rule of a section, all of whose options it takes.
     pub(super) fn add_section(&mut self, group: &str, options: &mut Dict) -> qapi::Result<()> {
+        for name in ["once", "immediately"] {
+            if let Some(Value::Str(text)) = options.get(name) {
+                opts::parse_bool(name, text)?;
+            }
+        }
         let name = opts::take_str(options, "event")?
             .ok_or_else(|| Error::new("Missing event name for rule"))?;
         let event = Event::parse(&name)
