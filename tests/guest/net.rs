@@ -16,7 +16,7 @@ const SCRIPT: &str = r#"
 for try in 1 2 3 4 5 6 7 8 9 10; do test -e /sys/class/net/eth0 && break; sleep 1; done
 step random 'cat /sys/class/misc/hw_random/rng_current && head -c 32 /dev/hwrng | wc -c'
 step up 'ip link set eth0 up && ip addr add 10.9.8.OWN/24 dev eth0 && cat /sys/class/net/eth0/address'
-for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do ping -c 1 -W 2 10.9.8.OTHER > /dev/null && break; done
+until ping -c 1 -W 2 10.9.8.OTHER > /dev/null; do sleep 1; done
 step ping 'ping -c 3 -s 1400 10.9.8.OTHER'
 "#;
 
