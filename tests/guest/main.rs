@@ -6,6 +6,8 @@ mod grub;
 mod killed;
 mod linux;
 mod microvm;
+mod monitor;
 mod net;
 mod ovmf;
+mod probe;
 mod program;

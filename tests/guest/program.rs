@@ -100,8 +100,8 @@ fn the_monitor_on_a_socket_starts_resets_and_quits() {
     };
     say("info status\n", "VM status: paused (prelaunch)");
     say("cont\ninfo status\n", "VM status: running");
-    say("system_reset\ninfo registers\n", "RIP=");
-    say("info pci\n", "PIIX4_PM: PCI device 8086:7113");
+    say("system_reset\ninfo registers\n", "EIP=");
+    say("info pci\n", "PCI device 8086:7113");
     say("nonsense\n", "unknown command: 'nonsense'");
     monitor.write_all(b"quit\n").expect("typed");
     assert_eq!(child.wait().expect("ended").code(), Some(0));
@@ -189,7 +189,7 @@ fn refusals_are_one_line_with_the_program_s_name() {
         ),
         (
             "-serial stdio -monitor stdio",
-            "qsystem-x86_64: cannot use stdio by multiple character devices\n",
+            "qsystem-x86_64: -serial stdio: cannot use stdio by multiple character devices\n",
         ),
     ] {
         let end = ended(arguments);

@@ -12,6 +12,7 @@ pub mod hyperv;
 pub mod normal;
 pub mod pair;
 pub mod qcow2;
+pub mod qmp;
 pub mod rng;
 pub mod run;
 pub mod skip;

@@ -540,6 +540,15 @@ impl Node {
         self.discards.store(on, Ordering::Relaxed);
     }
 
+    /// `detect-zeroes`, by its name.
+    pub fn detect_zeroes(&self) -> &'static str {
+        match self.detect_zeroes.load(Ordering::Relaxed) {
+            mode if mode == DetectZeroes::On as u8 => "on",
+            mode if mode == DetectZeroes::Unmap as u8 => "unmap",
+            _ => "off",
+        }
+    }
+
     /// Changes `detect-zeroes`.
     pub fn set_detect_zeroes(&self, mode: DetectZeroes) {
         self.detect_zeroes.store(mode as u8, Ordering::Relaxed);

@@ -27,6 +27,7 @@ use crate::registry::{
 mod common;
 mod filter;
 mod naming;
+mod nodes;
 
 use common::{Common, Made};
 pub(crate) use filter::takes_name;

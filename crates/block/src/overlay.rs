@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use block_core::{Edge, Perms, Role, Root};
 use qapi::{Dict, Error, Value};
@@ -64,8 +65,13 @@ pub async fn open_overlay(
     session.hold(node, flags)
 }
 
+/// Overlays made so far.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// A name that nobody uses, in the folder for files that may be large.
 fn place() -> PathBuf {
     let dir = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-    dir.join(format!("vl.{}.qcow2", std::process::id()))
+    // One process may have several.
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    dir.join(format!("vl.{}.{n}.qcow2", std::process::id()))
 }

@@ -1,15 +1,14 @@
 //! The multiplexer: several fronts share one backend; Ctrl-A and a letter decide who hears what is typed.
 
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backend_core::chars::Sink;
 
-use super::Port;
+use super::{Arrival, Source};
 
-/// Ctrl-A.
-const ESCAPE: u8 = 1;
+/// Ctrl-A, unless `-echr` says otherwise.
+pub const ESCAPE: u8 = 1;
 
 /// Hears what is typed at a backend.
 pub trait Receiver: Send + Sync {
@@ -19,6 +18,8 @@ pub trait Receiver: Send + Sync {
     fn line_break(&self) {}
     /// What is typed comes here from now on, or no longer.
     fn focus(&self, _on: bool) {}
+    /// Someone is at the other end now, or nobody any more.
+    fn peer(&self, _there: bool) {}
 }
 
 /// What keys ask of the program.
@@ -40,6 +41,7 @@ struct Inner {
     below: Mutex<Below>,
     focus: AtomicUsize,
     times: AtomicBool,
+    escape: u8,
 }
 
 /// A multiplexer over one backend; copies are the same one.
@@ -58,8 +60,8 @@ impl Sink for Front {
 }
 
 impl Mux {
-    /// A multiplexer that sends to `sink`.
-    pub fn new(sink: Box<dyn Sink>) -> Self {
+    /// A multiplexer that sends to `sink`, whose keys follow the byte `escape`.
+    pub fn new(sink: Box<dyn Sink>, escape: u8) -> Self {
         let below = Below {
             sink: Some(sink),
             line_start: true,
@@ -70,6 +72,7 @@ impl Mux {
                 below: Mutex::new(below),
                 focus: AtomicUsize::new(0),
                 times: AtomicBool::new(false),
+                escape,
             }),
         }
     }
@@ -114,32 +117,55 @@ impl Mux {
         }
     }
 
-    /// Reads the backend to its end and hands what is typed to the front that has the focus, the first at first.
-    pub fn run(&self, source: &mut dyn Read, fronts: &[Arc<dyn Receiver>], host: &dyn Host) {
-        if let Some(front) = fronts.first() {
-            front.focus(true);
-        }
+    /// Reads the backend to its end and hands what is typed to the front that has the focus, the last at first.
+    pub fn run(&self, source: &mut dyn Source, fronts: &[Arc<dyn Receiver>], host: &dyn Host) {
+        let first = fronts.len().saturating_sub(1);
+        self.inner.focus.store(first, Ordering::Release);
         let mut escaped = false;
         let mut buffer = [0; 256];
-        while let Ok(bytes @ 1..) = source.read(&mut buffer) {
-            let mut plain = Vec::new();
-            for byte in &buffer[..bytes] {
-                match (escaped, *byte) {
-                    (false, ESCAPE) => escaped = true,
-                    (false, byte) => plain.push(byte),
-                    (true, ESCAPE) => {
-                        escaped = false;
-                        plain.push(ESCAPE);
-                    }
-                    (true, key) => {
-                        escaped = false;
-                        self.deliver(fronts, &std::mem::take(&mut plain));
-                        self.key(key, fronts, host);
+        while let Ok(arrival) = source.next(&mut buffer) {
+            match arrival {
+                Arrival::Opened => {
+                    fronts.iter().for_each(|front| front.peer(true));
+                    let focus = self.inner.focus.load(Ordering::Acquire);
+                    if let Some(front) = fronts.get(focus) {
+                        front.focus(true);
                     }
                 }
+                Arrival::Closed => fronts.iter().for_each(|front| front.peer(false)),
+                Arrival::Bytes(bytes) => {
+                    let typed = buffer.get(..bytes).unwrap_or(&[]);
+                    self.typed(typed, &mut escaped, fronts, host);
+                }
             }
-            self.deliver(fronts, &plain);
         }
+    }
+
+    fn typed(
+        &self,
+        bytes: &[u8],
+        escaped: &mut bool,
+        fronts: &[Arc<dyn Receiver>],
+        host: &dyn Host,
+    ) {
+        let escape = self.inner.escape;
+        let mut plain = Vec::new();
+        for byte in bytes {
+            match (*escaped, *byte) {
+                (false, byte) if byte == escape => *escaped = true,
+                (false, byte) => plain.push(byte),
+                (true, byte) if byte == escape => {
+                    *escaped = false;
+                    plain.push(escape);
+                }
+                (true, key) => {
+                    *escaped = false;
+                    self.deliver(fronts, &std::mem::take(&mut plain));
+                    self.key(key, fronts, host);
+                }
+            }
+        }
+        self.deliver(fronts, &plain);
     }
 
     fn deliver(&self, fronts: &[Arc<dyn Receiver>], bytes: &[u8]) {
@@ -149,14 +175,37 @@ impl Mux {
         }
     }
 
+    fn help(&self) {
+        const KEYS: [(&str, &str); 7] = [
+            ("h ", "print this help"),
+            ("x ", "exit emulator"),
+            ("s ", "save disk data back to file (if -snapshot)"),
+            ("t ", "toggle console timestamps"),
+            ("b ", "send break (magic sysrq)"),
+            ("c ", "switch between console and monitor"),
+            ("", "sends "),
+        ];
+        let escape = self.inner.escape;
+        let name = if (1..26).contains(&escape) {
+            format!("C-{}", char::from(escape - 1 + b'a'))
+        } else {
+            format!("<ESC>0x{escape:02x} ")
+        };
+        let mut text = String::from("\n\r");
+        for (key, what) in KEYS {
+            let line = if key.is_empty() {
+                format!("{name} {name}  {what}{name}\n\r")
+            } else {
+                format!("{name} {key}   {what}\n\r")
+            };
+            text.push_str(&line);
+        }
+        self.send(text.as_bytes());
+    }
+
     fn key(&self, key: u8, fronts: &[Arc<dyn Receiver>], host: &dyn Host) {
         match key {
-            b'h' | b'?' => self.send(
-                b"\n\rC-a h    print this help\n\rC-a x    exit emulator\n\r\
-                  C-a s    save disk data back to file (if -snapshot)\n\r\
-                  C-a t    toggle console timestamps\n\rC-a b    send break (magic sysrq)\n\r\
-                  C-a c    switch between console and monitor\n\rC-a C-a  sends C-a\n\r",
-            ),
+            b'h' | b'?' => self.help(),
             b'x' => {
                 self.send(b"QEMU: Terminated\n\r");
                 host.quit();
@@ -186,13 +235,16 @@ impl Mux {
 }
 
 /// Reads a backend that is not shared to its end.
-pub fn run_plain(port: &mut Port, front: &dyn Receiver) {
-    let Some(source) = &mut port.source else {
-        return;
-    };
-    front.focus(true);
-    let mut buffer = [0; 256];
-    while let Ok(bytes @ 1..) = source.read(&mut buffer) {
-        front.receive(&buffer[..bytes]);
+pub fn run_plain(source: &mut dyn Source, front: &dyn Receiver) {
+    let mut buffer = [0; 4096];
+    while let Ok(arrival) = source.next(&mut buffer) {
+        match arrival {
+            Arrival::Opened => {
+                front.peer(true);
+                front.focus(true);
+            }
+            Arrival::Closed => front.peer(false),
+            Arrival::Bytes(bytes) => front.receive(buffer.get(..bytes).unwrap_or(&[])),
+        }
     }
 }

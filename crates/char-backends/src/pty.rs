@@ -9,7 +9,7 @@ use backend_core::chars::Writer;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-use super::Port;
+use super::{Plain, Port};
 
 /// How often to look whether someone opened the other end.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -25,11 +25,14 @@ pub(super) fn open(label: &str) -> io::Result<Port> {
     raw.make_raw();
     tcsetattr(&master, OptionalActions::Now, &raw)?;
     let writer = File::from(master.try_clone()?);
-    Ok(Port {
-        sink: Box::new(Writer(writer)),
-        source: Some(Box::new(Master(File::from(master)))),
-        notice: Some(format!("char device redirected to {name} (label {label})")),
-    })
+    let source = Box::new(Plain::new(Master(File::from(master))));
+    let mut port = Port::new(
+        &format!("pty:{name}"),
+        Box::new(Writer(writer)),
+        Some(source),
+    );
+    port.notice = Some(format!("char device redirected to {name} (label {label})"));
+    Ok(port)
 }
 
 /// Our end. While nobody has the other one open reads fail, and this waits.

@@ -9,7 +9,7 @@ use rustix::termios::{
     tcgetattr, tcsetattr,
 };
 
-use super::Port;
+use super::{Plain, Port};
 
 /// The terminal's settings before ours.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -40,11 +40,11 @@ pub(super) fn open(signal: bool) -> io::Result<Port> {
         let mut kept = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get_or_insert(before);
     }
-    Ok(Port {
-        sink: Box::new(Writer(io::stdout())),
-        source: Some(Box::new(Input)),
-        notice: None,
-    })
+    Ok(Port::new(
+        "stdio",
+        Box::new(Writer(io::stdout())),
+        Some(Box::new(Plain::new(Input))),
+    ))
 }
 
 /// Gives the terminal back as it was; to be called before the program ends.

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,45 +35,127 @@ impl Host for Program {
 
 #[test]
 fn texts_name_backends() {
-    let parse = |text| Spec::parse(text);
+    let parse = |text| Spec::parse(text).map_err(|error| error.to_string());
     assert_eq!(parse("none"), Ok(None));
-    assert_eq!(parse("stdio"), Ok(Some(Spec::Stdio { signal: true })));
-    let shared = Spec::Mux(Box::new(Spec::Stdio { signal: false }));
+    let stdio = |signal| Spec::plain(Kind::Stdio { signal });
+    assert_eq!(parse("stdio"), Ok(Some(stdio(true))));
+    let shared = Spec {
+        mux: true,
+        ..stdio(false)
+    };
     assert_eq!(parse("mon:stdio"), Ok(Some(shared)));
-    let socket = Spec::Socket {
+    let socket = Spec::plain(Kind::Socket(SocketSpec {
         address: Address::Unix("/run/x".into()),
         server: true,
         wait: false,
-    };
+        telnet: false,
+        reconnect_ms: 0,
+    }));
     assert_eq!(
         parse("unix:/run/x,server=on,wait=off"),
         Ok(Some(socket.clone()))
     );
     assert_eq!(parse("unix:/run/x,server,nowait"), Ok(Some(socket)));
-    assert!(matches!(parse("bogus"), Err(SpecError::Unknown(_))));
+    for (text, wanted) in [
+        ("bogus", "'bogus' is not a valid char driver"),
+        ("tcp:foo", "'tcp:foo' is not a valid char driver"),
+        (
+            "unix:x,wait=off",
+            "'wait' option is incompatible with socket in client connect mode",
+        ),
+        ("unix:x,bogus", "Invalid parameter 'bogus'"),
+        ("udp:1:2", "character backend 'udp' is not supported yet"),
+    ] {
+        assert_eq!(parse(text), Err(wanted.to_owned()));
+    }
+}
+
+#[test]
+fn options_name_backends() {
+    let parse = |text: &str| {
+        let mut pairs = qapi::opts::split(text, Some("backend"));
+        let (_, kind) = pairs.remove(0);
+        Spec::from_options(&kind, pairs).map_err(|error| error.to_string())
+    };
+    let ring = parse("ringbuf,size=16").expect("one");
+    assert_eq!(ring.kind, Kind::Ringbuf(16));
+    let fd = parse("socket,fd=7,server=on,wait=off").expect("one");
     assert!(matches!(
-        parse("unix:x,wait=off"),
-        Err(SpecError::Invalid(_))
+        fd.kind,
+        Kind::Socket(SocketSpec {
+            address: Address::Fd(7),
+            ..
+        })
     ));
-    assert!(matches!(
-        parse("telnet::1,server"),
-        Err(SpecError::Missing(_))
-    ));
+    for (text, wanted) in [
+        ("foo", "'foo' is not a valid char driver name"),
+        ("null,foo=1", "Invalid parameter 'foo'"),
+        ("file", "chardev: file: no filename given"),
+        ("socket", "Unable to parse FD number "),
+        (
+            "ringbuf,size=3",
+            "size of ringbuf chardev must be power of two",
+        ),
+        ("pty,mux=foo", "Parameter 'mux' expects 'on' or 'off'"),
+    ] {
+        assert_eq!(parse(text), Err(wanted.to_owned()));
+    }
+}
+
+#[test]
+fn a_ring_keeps_the_last_bytes() {
+    let mut port = opened("ringbuf,size=4");
+    port.sink.send(b"abcdef");
+    let ring = port.ring.expect("a ring");
+    assert_eq!(ring.take(3), b"cde");
+    assert_eq!(ring.take(3), b"f");
+}
+
+#[test]
+fn commands_of_telnet_are_taken_out() {
+    let mut filter = telnet::Filter::default();
+    let mut bytes = *b"a\xff\xfb\x01b\xff\xffc\xff\xfa\x18x\xff\xf0d\xff";
+    let kept = filter.strip(&mut bytes);
+    assert_eq!(&bytes[..kept], b"ab\xffcd");
+    let mut rest = *b"\xfd\x03e";
+    let kept = filter.strip(&mut rest);
+    assert_eq!(&rest[..kept], b"e");
+}
+
+fn opened(text: &str) -> Port {
+    let mut pairs = qapi::opts::split(text, Some("backend"));
+    let (_, kind) = pairs.remove(0);
+    let spec = Spec::from_options(&kind, pairs).expect("right");
+    open(&spec, "label", &|_| {}).expect("opened")
+}
+
+fn typed(bytes: &'static [u8]) -> Plain<&'static [u8]> {
+    Plain::new(bytes)
+}
+
+/// The next bytes of a source.
+fn heard(source: &mut dyn Source) -> Vec<u8> {
+    let mut buffer = [0; 16];
+    loop {
+        if let Arrival::Bytes(bytes) = source.next(&mut buffer).expect("more") {
+            return buffer[..bytes].to_vec();
+        }
+    }
 }
 
 #[test]
 fn keys_after_the_escape_switch_and_leave() {
     let screen = Capture::default();
-    let mux = Mux::new(Box::new(screen.clone()));
+    let mux = Mux::new(Box::new(screen.clone()), mux::ESCAPE);
     let (first, second, program) = (
         Arc::new(Heard::default()),
         Arc::new(Heard::default()),
         Program::default(),
     );
-    let fronts: [Arc<dyn Receiver>; 2] = [first.clone(), second.clone()];
+    let fronts: [Arc<dyn Receiver>; 2] = [second.clone(), first.clone()];
     mux.front().send(b"hello\n");
-    let typed = b"ab\x01\x01\x01ccd\x01b\x01c e\x01h\x01x";
-    mux.run(&mut typed.as_slice(), &fronts, &program);
+    let mut source = typed(b"ab\x01\x01\x01ccd\x01b\x01c e\x01h\x01x");
+    mux.run(&mut source, &fronts, &program);
     assert_eq!(*first.bytes.lock().expect("whole"), b"ab\x01 e");
     assert_eq!(*second.bytes.lock().expect("whole"), b"cd");
     assert_eq!(*second.breaks.lock().expect("whole"), 1);
@@ -84,8 +166,8 @@ fn keys_after_the_escape_switch_and_leave() {
 #[test]
 fn lines_carry_the_time_when_it_is_asked_for() {
     let screen = Capture::default();
-    let mux = Mux::new(Box::new(screen.clone()));
-    mux.run(&mut b"\x01t".as_slice(), &[], &Program::default());
+    let mux = Mux::new(Box::new(screen.clone()), mux::ESCAPE);
+    mux.run(&mut typed(b"\x01t"), &[], &Program::default());
     mux.front().send(b"a\nb");
     assert!(screen.text().starts_with("[00:00:00.00"));
     assert_eq!(screen.text().matches('[').count(), 2);
@@ -97,14 +179,12 @@ fn a_socket_serves_one_peer_after_the_other() {
     let path = directory.path().join("s");
     let text = format!("unix:{},server=on,wait=off", path.display());
     let spec = Spec::parse(&text).expect("right").expect("one");
-    let mut port = open(&spec, "s").expect("opened");
+    let mut port = open(&spec, "s", &|_| {}).expect("opened");
     let mut source = port.source.take().expect("two ways");
     for word in ["one", "two"] {
         let mut peer = UnixStream::connect(&path).expect("connects");
         peer.write_all(word.as_bytes()).expect("sent");
-        let mut buffer = [0; 16];
-        let bytes = source.read(&mut buffer).expect("read");
-        assert_eq!(&buffer[..bytes], word.as_bytes());
+        assert_eq!(heard(source.as_mut()), word.as_bytes());
         port.sink.send(b"ok");
         let mut answer = [0; 2];
         peer.read_exact(&mut answer).expect("answered");
@@ -114,7 +194,7 @@ fn a_socket_serves_one_peer_after_the_other() {
 
 #[test]
 fn a_pseudo_terminal_says_its_name() {
-    let mut port = open(&Spec::Pty, "serial0").expect("opened");
+    let mut port = open(&Spec::plain(Kind::Pty), "serial0", &|_| {}).expect("opened");
     let notice = port.notice.take().expect("a name");
     assert!(notice.ends_with("(label serial0)"), "{notice}");
     let name = notice.split(' ').nth(4).expect("a name").to_owned();
@@ -124,11 +204,6 @@ fn a_pseudo_terminal_says_its_name() {
         .open(name)
         .expect("opens");
     other.write_all(b"hi").expect("sent");
-    let mut buffer = [0; 8];
-    let bytes = port
-        .source
-        .expect("two ways")
-        .read(&mut buffer)
-        .expect("read");
-    assert_eq!(&buffer[..bytes], b"hi");
+    let mut source = port.source.expect("two ways");
+    assert_eq!(heard(source.as_mut()), b"hi");
 }

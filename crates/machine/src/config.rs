@@ -97,6 +97,8 @@ pub struct Config {
     pub boot_order: String,
     /// The boot menu is wanted.
     pub boot_menu: bool,
+    /// What is not in the order of starting is never started from.
+    pub boot_strict: bool,
     /// No screen: the firmware keeps to the serial port.
     pub no_graphic: bool,
     /// Seconds since 1970 that the clock shows at start.

@@ -348,7 +348,7 @@ impl Machine {
         }
     }
 
-    /// Resets the whole machine. It goes on if it ran; a machine that was off starts.
+    /// Resets the whole machine. It goes on if it ran, and is as never started if not.
     pub fn reset(&self) {
         let running = self.state() == RunState::Running;
         self.stop(self.state());
@@ -358,6 +358,8 @@ impl Machine {
         }
         if running {
             self.start();
+        } else {
+            *locked(&self.state) = RunState::Prelaunch;
         }
     }
 
@@ -398,6 +400,27 @@ impl Machine {
         self.shared.access(call)
     }
 
+    /// Reads a port as a processor would; with an index, that is written to the port first, and the next port read.
+    pub fn port(&self, port: u16, bytes: usize, index: Option<u8>) -> u32 {
+        self.with(|core| {
+            let Some(index) = index else {
+                return core.port_read(port, bytes);
+            };
+            core.port_write(port, 1, u32::from(index));
+            core.port_read(port.wrapping_add(1), bytes)
+        })
+    }
+
+    /// Writes to a port as a processor would.
+    pub fn set_port(&self, port: u16, bytes: usize, value: u32) {
+        self.with(|core| core.port_write(port, bytes, value));
+    }
+
+    /// Whether address bit 20 is let through.
+    pub fn a20(&self) -> bool {
+        self.shared.peek(|core| core.a20())
+    }
+
     /// How many processors there are.
     pub fn processors(&self) -> usize {
         self.shared.processors.len()
@@ -406,6 +429,20 @@ impl Machine {
     /// Whether processor `n` waits for an interrupt.
     pub fn halted(&self, n: usize) -> bool {
         self.shared.processors.get(n).is_some_and(|p| p.halted())
+    }
+
+    /// The host's number of the thread of processor `n`.
+    pub fn thread(&self, n: usize) -> u32 {
+        let processor = self.shared.processors.get(n);
+        // A thread says its number first of all.
+        for _ in 0..1000 {
+            match processor.map(|p| p.thread()) {
+                Some(0) => std::thread::sleep(Duration::from_millis(1)),
+                Some(number) => return number,
+                None => break,
+            }
+        }
+        0
     }
 
     /// The registers of processor `n`.

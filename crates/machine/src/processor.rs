@@ -36,6 +36,8 @@ pub(crate) struct Processor {
     kicker: OnceLock<Arc<dyn Kick>>,
     parked: AtomicBool,
     halted: AtomicBool,
+    /// The host's number of the thread; zero before it runs.
+    thread: AtomicU32,
 }
 
 impl Processor {
@@ -50,6 +52,7 @@ impl Processor {
             kicker: OnceLock::new(),
             parked: AtomicBool::new(false),
             halted: AtomicBool::new(false),
+            thread: AtomicU32::new(0),
         }
     }
 
@@ -95,6 +98,20 @@ impl Processor {
     /// Whether it waits for an interrupt.
     pub(crate) fn halted(&self) -> bool {
         self.halted.load(Ordering::Acquire)
+    }
+
+    /// The host's number of its thread.
+    pub(crate) fn thread(&self) -> u32 {
+        self.thread.load(Ordering::Acquire)
+    }
+
+    /// Keeps the number of the thread that calls.
+    fn remember_thread(&self) {
+        let own = std::fs::read_link("/proc/thread-self").ok();
+        let number = own
+            .as_deref()
+            .and_then(|path| path.file_name()?.to_str()?.parse().ok());
+        self.thread.store(number.unwrap_or(0), Ordering::Release);
     }
 
     fn asked(&self) -> bool {
@@ -188,6 +205,7 @@ pub(crate) fn run(shared: &Shared, n: usize) {
         return;
     };
     RUNNING.set(Some(n));
+    processor.remember_thread();
     let index = u8::try_from(n).unwrap_or(u8::MAX);
     let vcpu = match shared.accel.processor(index) {
         Ok(vcpu) => vcpu,

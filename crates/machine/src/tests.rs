@@ -35,6 +35,7 @@ fn config(board: &str, firmware: &str) -> Result<Config, String> {
         uuid: None,
         boot_order: "cad".to_owned(),
         boot_menu: false,
+        boot_strict: false,
         no_graphic: true,
         epoch: 0,
         hpet: true,

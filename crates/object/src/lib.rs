@@ -63,6 +63,15 @@ impl Objects {
         self.find(id)?.downcast().ok()
     }
 
+    /// The ids of all, sorted.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ids: Vec<String> = all.keys().cloned().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Makes one more from an option string or a JSON text.
     ///
     /// # Errors

@@ -19,6 +19,6 @@ mod value;
 
 pub use error::{Error, ErrorClass, Result, strerror};
 pub use opts::{OptionDesc, OptionKind};
-pub use report::{prog_name, report, warn};
+pub use report::{prog_name, report, stamp, tell, warn};
 pub use size::{SizeError, format_size, parse_size, parse_size_unit};
 pub use value::{Dict, Value};

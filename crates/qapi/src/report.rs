@@ -1,7 +1,10 @@
 //! The one printer of `PROG: message`.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Error;
 
@@ -15,15 +18,58 @@ pub fn prog_name() -> &'static str {
     })
 }
 
+/// Whether messages carry the time.
+static STAMPED: AtomicBool = AtomicBool::new(false);
+
+/// Messages carry the time from now on, or no longer (`-msg timestamp=`).
+pub fn stamp(on: bool) {
+    STAMPED.store(on, Ordering::Relaxed);
+}
+
+/// The time in front of a message: `2006-06-17T16:01:21.123456Z `, or nothing.
+fn time() -> String {
+    if !STAMPED.load(Ordering::Relaxed) {
+        return String::new();
+    }
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = since.as_secs();
+    // Civil date from a count of days: years begin in March, so that the leap day is their last.
+    let days = seconds / 86_400 + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z ",
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+        since.subsec_micros()
+    )
+}
+
 /// Prints an error and its hint lines to standard error.
 pub fn report(error: &Error) {
-    eprintln!("{}: {error}", prog_name());
+    let mut text = error.to_string();
     if let Some(hint) = error.hint_text() {
-        eprintln!("{}", hint.trim_end_matches('\n'));
+        text.push('\n');
+        text.push_str(hint.trim_end_matches('\n'));
     }
+    tell(&text);
 }
 
 /// Prints a warning to standard error.
 pub fn warn(message: &str) {
-    eprintln!("{}: warning: {message}", prog_name());
+    tell(&format!("warning: {message}"));
+}
+
+/// Prints a message to standard error, the program's name in front.
+pub fn tell(message: &str) {
+    // Nobody may be there to read it any more, which is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{}{}: {message}", time(), prog_name());
 }

@@ -6,6 +6,7 @@ use accel_core::Accel;
 use accel_kvm::KvmAccel;
 use accel_soft::SoftAccel;
 use qapi::{Error, Result};
+use x86_cpu::cpuid::models;
 
 use crate::cpu;
 use crate::plan::{AccelRequest, Plan};
@@ -160,8 +161,37 @@ fn kvm(plan: &Plan, _cpus: u32, request: &AccelRequest) -> Result<Arc<dyn Accel>
     Ok(Arc::new(accel))
 }
 
+/// The plan's processor, as `-cpu` would have it.
+pub(crate) fn model_text(plan: &Plan) -> &str {
+    let default = if plan.only_32_bits {
+        "qemu32"
+    } else {
+        "qemu64"
+    };
+    plan.cpu.as_deref().unwrap_or(default)
+}
+
+/// The plan's processor, without long mode where the program has none.
+fn wanted(plan: &Plan) -> Result<cpu::Wanted> {
+    let default = plan.only_32_bits.then_some("qemu32");
+    let mut wanted = cpu::parse(plan.cpu.as_deref().or(default))?;
+    let features = &mut wanted.made.features;
+    let long = models::feature("lm").filter(|long| plan.only_32_bits && features.has(*long));
+    if let Some(long) = long {
+        features.set(long, false);
+        let text = "CPUID.80000001H:EDX.lm [bit 29]";
+        wanted.made.missing.push(text.to_owned());
+    }
+    Ok(wanted)
+}
+
+/// What processors of the plan's model can do, where that is known.
+pub(crate) fn features(plan: &Plan) -> Option<x86_cpu::cpuid::Features> {
+    wanted(plan).ok().map(|wanted| wanted.made.features)
+}
+
 fn tcg(plan: &Plan, cpus: u32, _request: &AccelRequest) -> Result<Arc<dyn Accel>> {
-    let wanted = cpu::parse(plan.cpu.as_deref())?;
+    let wanted = wanted(plan)?;
     let missing = &wanted.made.missing;
     if wanted.check || wanted.enforce {
         for missing in missing {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use backend_core::Wake;
 use backend_core::disk::Disk;
-use block::core::Root;
+use block::core::{CacheMode, Node, Root};
 use block::{Flags, Layer, Session};
 use dev_storage::backing::BlockDisk;
 use machine::device::DeviceOption;
 use machine::{DriveConfig, DrivePlace, FlashConfig, MakeDisk};
-use qapi::{Error, Result};
+use object::Objects;
+use qapi::{Error, Result, Value};
 use reactor::Background;
 
+use crate::objects::OBJECTS;
 use crate::plan::{DriveRequest, Interface, Plan};
 
 /// Room for flash below 4 GiB.
@@ -25,62 +27,120 @@ pub(crate) struct Disks {
     runtime: Arc<Background>,
     session: Session,
     roots: Vec<(String, Arc<Root>)>,
-    flash: Vec<FlashConfig>,
+    /// What monitors know of drives.
+    rows: Vec<Row>,
+    /// What `-blockdev` made.
+    nodes: Vec<Arc<Node>>,
+}
+
+/// What a machine is to have of the disks.
+pub(crate) struct Attached {
+    pub(crate) drives: Vec<DriveConfig>,
+    pub(crate) flash: Vec<FlashConfig>,
+}
+
+/// A drive, as monitors show it.
+pub(crate) struct Row {
+    /// Name of the back end; empty when only its nodes have names.
+    pub(crate) device: String,
+    /// Where the device is in the tree of objects.
+    pub(crate) qdev: Option<String>,
+    /// The medium may be taken out.
+    pub(crate) removable: bool,
+    /// How the host's cache is used.
+    pub(crate) cache: CacheMode,
+    /// What is in it.
+    pub(crate) root: Option<Arc<Root>>,
+}
+
+/// A disk that is open, and not yet part of a device.
+struct Medium {
+    make: Option<MakeDisk>,
+    root: Option<Arc<Root>>,
+    cache: CacheMode,
+    serial: String,
 }
 
 impl Disks {
-    /// Opens what the plan names; gives the drives to attach.
+    /// Opens what the plan names; gives what is to be attached.
     ///
     /// # Errors
     /// A disk that cannot be opened, or two at one place; the option in front.
-    pub(crate) fn open(plan: &Plan) -> Result<(Self, Vec<DriveConfig>)> {
+    pub(crate) fn open(plan: &Plan) -> Result<(Self, Attached)> {
         let runtime =
             Background::new(THREADS).map_err(|error| Error::from_io("threads", &error))?;
+        let objects = Arc::new(Objects::of(OBJECTS));
+        for text in &plan.objects {
+            let told = |error: Error| error.prefix(format!("-object {text}: "));
+            objects.add(text).map_err(told)?;
+        }
         let mut disks = Self {
             runtime: Arc::new(runtime),
-            session: Session::new(&[]),
+            session: Session::with_objects(&[], objects),
             roots: Vec::new(),
-            flash: Vec::new(),
+            rows: Vec::new(),
+            nodes: Vec::new(),
         };
-        disks.open_flash(plan)?;
+        for text in &plan.blockdevs {
+            let told = |error: Error| error.prefix(format!("-blockdev {text}: "));
+            disks.add_node(text).map_err(told)?;
+        }
+        let flash = disks.open_flash(plan)?;
         let mut drives = Vec::new();
         let mut spare = BTreeMap::new();
         let mut taken = Taken::of(plan);
+        let mut virtio = 0;
         for (request, place) in placed(plan, &mut taken)? {
             let told = |error: Error| error.prefix(format!("{}: ", request.text));
             let medium = disks.medium(plan, request).map_err(told)?;
-            match place {
-                Some(place) => drives.push(DriveConfig {
-                    place,
-                    medium,
-                    cd: request.cd,
-                    serial: request.serial.clone(),
-                    boot_index: None,
-                }),
-                None => {
-                    let id = request.id.clone().unwrap_or_default();
-                    spare.insert(id, (request, medium));
+            let Some(place) = place else {
+                let id = request.id.clone().unwrap_or_default();
+                disks.row(&id, None, request.cd, &medium);
+                spare.insert(id, medium);
+                continue;
+            };
+            let given = request.id.clone();
+            let device = given.unwrap_or_else(|| backend_name(place, request.cd, &mut virtio));
+            let qdev = match place {
+                DrivePlace::Virtio => {
+                    let n = virtio_count(&drives);
+                    format!("/machine/peripheral-anon/device[{n}]/virtio-backend")
                 }
-            }
+                DrivePlace::Ide(..) => format!("/machine/unattached/{device}"),
+            };
+            disks.row(&device, Some(qdev), request.cd, &medium);
+            drives.push(DriveConfig {
+                place,
+                medium: medium.make,
+                cd: request.cd,
+                serial: request.serial.clone(),
+                boot_index: None,
+            });
         }
         for device in plan.drive_devices() {
             let told = |error: Error| error.prefix(format!("-device {}: ", device.text));
-            let drive = attached(device, &mut spare, &mut taken).map_err(told)?;
+            let drive = disks
+                .attached(device, &mut spare, &mut taken, drives.len())
+                .map_err(told)?;
             drives.push(drive);
         }
-        if !plan.nodefaults {
-            add_empty_cd(&mut taken, &mut drives);
+        let empty = if plan.nodefaults {
+            None
+        } else {
+            empty_cd(&mut taken, &drives)
+        };
+        if let Some(drive) = empty {
+            let device = backend_name(drive.place, true, &mut virtio);
+            let qdev = Some(format!("/machine/unattached/{device}"));
+            disks.row(&device, qdev, true, &Medium::none());
+            drives.push(drive);
         }
-        Ok((disks, drives))
-    }
-
-    /// The flash, to be attached.
-    pub(crate) fn take_flash(&mut self) -> Vec<FlashConfig> {
-        std::mem::take(&mut self.flash)
+        Ok((disks, Attached { drives, flash }))
     }
 
     /// Opens and reads the flash, in the order of its units.
-    fn open_flash(&mut self, plan: &Plan) -> Result<()> {
+    fn open_flash(&mut self, plan: &Plan) -> Result<Vec<FlashConfig>> {
+        let mut flash = Vec::new();
         let all = plan.drives.iter();
         let all = all.filter(|request| request.interface == Interface::Pflash);
         let mut units: BTreeMap<u32, &DriveRequest> = BTreeMap::new();
@@ -95,18 +155,17 @@ impl Disks {
         for request in units.into_values() {
             let told = |error: Error| error.prefix(format!("{}: ", request.text));
             let medium = self.medium(plan, request).map_err(told)?;
-            let Some((_, root)) = self.roots.last().filter(|_| medium.is_some()) else {
+            let Some(root) = medium.root else {
                 return Err(told(Error::new("flash without a file")));
             };
-            let root = Arc::clone(root);
             let content = self.content(&root).map_err(told)?;
             let writable = request.read_only != Some(true);
-            self.flash.push(FlashConfig {
+            flash.push(FlashConfig {
                 content,
-                medium: medium.filter(|_| writable),
+                medium: medium.make.filter(|_| writable),
             });
         }
-        Ok(())
+        Ok(flash)
     }
 
     /// All bytes of a small image.
@@ -125,10 +184,78 @@ impl Disks {
         }
     }
 
+    fn row(&mut self, device: &str, qdev: Option<String>, removable: bool, medium: &Medium) {
+        self.rows.push(Row {
+            device: device.to_owned(),
+            qdev,
+            removable,
+            cache: medium.cache,
+            root: medium.root.clone(),
+        });
+    }
+
+    /// What monitors know of drives.
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// An object of `-object`, if it is of this type.
+    pub(crate) fn object<T: Send + Sync + 'static>(&self, id: &str) -> Option<Arc<T>> {
+        self.session.objects().get(id)
+    }
+
+    /// The ids of all objects, sorted.
+    pub(crate) fn object_ids(&self) -> Vec<String> {
+        self.session.objects().ids()
+    }
+
+    /// All nodes of the block layer, in no order.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        self.session.nodes()
+    }
+
+    /// Waits for a future on the disks' threads.
+    pub(crate) fn wait<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.runtime.wait(future)
+    }
+
+    /// Makes a node of `-blockdev`.
+    fn add_node(&mut self, text: &str) -> Result<()> {
+        let options = if text.starts_with('{') {
+            match qapi::json::parse(text)? {
+                Value::Dict(options) => options,
+                _ => return Err(Error::new("Invalid JSON object given")),
+            }
+        } else {
+            qapi::keyval::parse_options(text, Some("driver"))?
+        };
+        if options.get("node-name").is_none() {
+            return Err(Error::new(
+                "'node-name' must be specified for the root node",
+            ));
+        }
+        let read_only = match options.get("read-only") {
+            Some(Value::Bool(on)) => *on,
+            Some(Value::Str(text)) => qapi::opts::parse_bool("read-only", text)?,
+            _ => false,
+        };
+        let unmap = matches!(options.get_str("discard"), Some("unmap" | "on"));
+        let flags = Flags {
+            writable: !read_only,
+            unmap,
+            ..Flags::default()
+        };
+        let opening = self.session.add(options, flags);
+        let gone = || Error::new("the block layer has ended");
+        let node = self.runtime.wait(opening).ok_or_else(gone)??;
+        self.nodes.push(node);
+        Ok(())
+    }
+
     /// Opens the file of a drive, if it has one.
-    fn medium(&mut self, plan: &Plan, request: &DriveRequest) -> Result<Option<MakeDisk>> {
+    fn medium(&mut self, plan: &Plan, request: &DriveRequest) -> Result<Medium> {
         let Some(layer) = request.layer() else {
-            return Ok(None);
+            return Ok(Medium::none());
         };
         let read_only = request.read_only.unwrap_or(request.cd);
         let flags = Flags {
@@ -153,11 +280,104 @@ impl Disks {
         };
         let gone = || Error::new("the block layer has ended");
         let root = self.runtime.wait(opening).ok_or_else(gone)??;
-        self.roots.push((request.text.clone(), Arc::clone(&root)));
+        root.set_copy_on_read(request.copy_on_read && !read_only);
+        let mut medium = self.hold(&request.text, root, read_only);
+        medium.cache = request.cache;
+        medium.serial.clone_from(&request.serial);
+        Ok(medium)
+    }
+
+    /// Keeps a disk open, and makes what a device has of it.
+    fn hold(&mut self, text: &str, root: Arc<Root>, read_only: bool) -> Medium {
+        self.roots.push((text.to_owned(), Arc::clone(&root)));
         let runtime = Arc::clone(&self.runtime);
-        Ok(Some(Box::new(move |wake: Wake| {
-            Box::new(BlockDisk::new(root, runtime, wake, read_only)) as Box<dyn Disk>
-        })))
+        let disk = Arc::clone(&root);
+        Medium {
+            make: Some(Box::new(move |wake: Wake| {
+                Box::new(BlockDisk::new(disk, runtime, wake, read_only)) as Box<dyn Disk>
+            })),
+            root: Some(root),
+            cache: CacheMode::default(),
+            serial: String::new(),
+        }
+    }
+
+    /// The medium that `drive=` names: a disk of `if=none`, or a node.
+    fn named(&mut self, device: &DeviceOption, id: &str, spare: &mut Spare) -> Result<Medium> {
+        if let Some(medium) = spare.remove(id) {
+            return Ok(medium);
+        }
+        let node = self.nodes.iter().find(|node| node.name() == id);
+        let node = node.ok_or_else(|| {
+            let text = format!("Property '{}.drive' can't find value '{id}'", device.driver);
+            Error::new(text)
+        })?;
+        let cd = device.driver == "ide-cd";
+        let read_only = cd || node.read_only();
+        let flags = Flags {
+            writable: !read_only,
+            ..Flags::default()
+        };
+        let root = self.session.hold(Arc::clone(node), flags)?;
+        Ok(self.hold(&format!("-blockdev {id}"), root, read_only))
+    }
+
+    /// The drive that a `-device` makes of a disk of `if=none`, or of a node.
+    fn attached(
+        &mut self,
+        device: &DeviceOption,
+        spare: &mut Spare,
+        taken: &mut Taken,
+        before: usize,
+    ) -> Result<DriveConfig> {
+        check_properties(device)?;
+        let property = |name: &str| device.properties.get(name).map(String::as_str);
+        let cd = device.driver == "ide-cd";
+        let backend = property("drive").filter(|id| spare.contains_key(*id));
+        let backend = backend.unwrap_or("").to_owned();
+        let medium = match property("drive") {
+            Some(id) => self.named(device, id, spare)?,
+            None if cd => Medium::none(),
+            None => return Err(Error::new("drive property not set")),
+        };
+        let virtio = !device.driver.starts_with("ide");
+        let place = if virtio {
+            DrivePlace::Virtio
+        } else {
+            let bus = property("bus").map(ide_bus).transpose()?;
+            let unit = property("unit").map(number).transpose()?;
+            ide_place((None, bus, unit), taken)?
+        };
+        let tail = if virtio { "/virtio-backend" } else { "" };
+        let qdev = match property("id") {
+            // A device that is the drive itself is told by its id alone.
+            Some(id) if tail.is_empty() => id.to_owned(),
+            Some(id) => format!("/machine/peripheral/{id}{tail}"),
+            None => format!("/machine/peripheral-anon/device[{before}]{tail}"),
+        };
+        match self.rows.iter_mut().find(|row| row.device == backend) {
+            Some(row) if !backend.is_empty() => {
+                row.qdev = Some(qdev);
+                row.removable = cd;
+            }
+            _ => self.row(&backend, Some(qdev), cd, &medium),
+        }
+        Ok(DriveConfig {
+            place,
+            cd,
+            serial: property("serial").map_or(medium.serial, str::to_owned),
+            medium: medium.make,
+            boot_index: property("bootindex").map(number).transpose()?,
+        })
+    }
+
+    /// What was flushed is safe on every disk.
+    pub(crate) fn flush(&self) {
+        for (text, root) in &self.roots {
+            if let Some(Err(error)) = self.runtime.wait(root.flush()) {
+                qapi::report(&Error::from_io(format!("{text}: flush"), &error));
+            }
+        }
     }
 
     /// Waits for requests under way and stores everything.
@@ -173,6 +393,37 @@ impl Disks {
         }
         result
     }
+}
+
+impl Medium {
+    /// An empty drive.
+    fn none() -> Self {
+        Self {
+            make: None,
+            root: None,
+            cache: CacheMode::default(),
+            serial: String::new(),
+        }
+    }
+}
+
+/// What a back end without an id is called.
+fn backend_name(place: DrivePlace, cd: bool, virtio: &mut usize) -> String {
+    match place {
+        DrivePlace::Ide(channel, place) => {
+            let kind = if cd { "cd" } else { "hd" };
+            format!("ide{channel}-{kind}{place}")
+        }
+        DrivePlace::Virtio => {
+            *virtio += 1;
+            format!("virtio{}", *virtio - 1)
+        }
+    }
+}
+
+fn virtio_count(drives: &[DriveConfig]) -> usize {
+    let virtio = drives.iter();
+    virtio.filter(|d| d.place == DrivePlace::Virtio).count()
 }
 
 async fn root_read(root: Arc<Root>, into: &mut [u8]) -> std::io::Result<()> {
@@ -208,55 +459,29 @@ impl Taken {
 }
 
 /// Disks of `if=none` by their id, until a device takes them.
-type Spare<'p> = BTreeMap<String, (&'p DriveRequest, Option<MakeDisk>)>;
+type Spare = BTreeMap<String, Medium>;
 
-/// The drive that a `-device` makes of a disk of `if=none`.
-fn attached(
-    device: &DeviceOption,
-    spare: &mut Spare<'_>,
-    taken: &mut Taken,
-) -> Result<DriveConfig> {
-    const KNOWN: [&str; 6] = ["id", "drive", "serial", "bus", "unit", "bootindex"];
-    if let Some(other) = device
-        .properties
-        .keys()
-        .find(|k| !KNOWN.contains(&k.as_str()))
-    {
+fn check_properties(device: &DeviceOption) -> Result<()> {
+    const KNOWN: [&str; 9] = [
+        "id",
+        "drive",
+        "serial",
+        "bus",
+        "unit",
+        "bootindex",
+        "addr",
+        "werror",
+        "rerror",
+    ];
+    let mut keys = device.properties.iter();
+    match keys.find(|(key, _)| !KNOWN.contains(&key.as_str())) {
         // GAP: the other properties of the reference.
-        return Err(Error::new(format!(
+        Some((other, _)) => Err(Error::new(format!(
             "property '{}.{other}' is not supported yet",
             device.driver
-        )));
+        ))),
+        None => Ok(()),
     }
-    let property = |name: &str| device.properties.get(name).map(String::as_str);
-    let cd = device.driver == "ide-cd";
-    let (serial, medium) = match property("drive") {
-        Some(id) => {
-            let found = spare.remove(id).ok_or_else(|| {
-                Error::new(format!(
-                    "Property '{}.drive' can't find value '{id}'",
-                    device.driver
-                ))
-            })?;
-            (found.0.serial.clone(), found.1)
-        }
-        None if cd => (String::new(), None),
-        None => return Err(Error::new("drive property not set")),
-    };
-    let place = if device.driver.starts_with("ide") {
-        let bus = property("bus").map(ide_bus).transpose()?;
-        let unit = property("unit").map(number).transpose()?;
-        ide_place((None, bus, unit), taken)?
-    } else {
-        DrivePlace::Virtio
-    };
-    Ok(DriveConfig {
-        place,
-        medium,
-        cd,
-        serial: property("serial").map_or(serial, str::to_owned),
-        boot_index: property("bootindex").map(number).transpose()?,
-    })
 }
 
 fn number(text: &str) -> Result<u32> {
@@ -271,21 +496,21 @@ fn ide_bus(text: &str) -> Result<u32> {
 }
 
 /// The CD drive that every PC has: the third place, unless something else is there.
-fn add_empty_cd(taken: &mut Taken, drives: &mut Vec<DriveConfig>) {
+fn empty_cd(taken: &mut Taken, drives: &[DriveConfig]) -> Option<DriveConfig> {
     const USUAL: usize = 2;
-    let any_cd = drives.iter().any(|drive| drive.cd);
-    let units = taken.units;
-    let free = taken.places.get_mut(USUAL).filter(|place| !**place);
-    if let Some(place) = free.filter(|_| !any_cd) {
-        *place = true;
-        drives.push(DriveConfig {
-            place: DrivePlace::Ide(USUAL / units, USUAL % units),
-            medium: None,
-            cd: true,
-            serial: String::new(),
-            boot_index: None,
-        });
+    if drives.iter().any(|drive| drive.cd) {
+        return None;
     }
+    let units = taken.units;
+    let place = taken.places.get_mut(USUAL).filter(|place| !**place)?;
+    *place = true;
+    Some(DriveConfig {
+        place: DrivePlace::Ide(USUAL / units, USUAL % units),
+        medium: None,
+        cd: true,
+        serial: String::new(),
+        boot_index: None,
+    })
 }
 
 /// Each request with its place on the board; none for `if=none`.

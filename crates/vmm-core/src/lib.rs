@@ -6,11 +6,16 @@
 #![forbid(unsafe_code)]
 
 mod accel;
+mod called;
+mod chars;
 mod cpu;
+mod daemon;
 mod disks;
 mod files;
+mod fronts;
 mod monitor;
 mod networks;
+mod objects;
 mod opt;
 mod plan;
 mod run;
@@ -21,6 +26,8 @@ mod tests;
 use std::process::ExitCode;
 
 use qapi::{Error, Result};
+
+use crate::daemon::Place;
 
 pub use opt::{OPTIONS, Outcome, parse};
 pub use plan::Plan;
@@ -44,18 +51,34 @@ pub fn main() -> ExitCode {
 }
 
 fn program(words: &[String]) -> Result<i32> {
-    let plan = match parse(words)? {
+    let plan = match opt::parse_as(words, called::defaults(qapi::prog_name()))? {
         Outcome::Run(plan) => plan,
         Outcome::Print(text) => {
             print!("{text}");
             return Ok(0);
         }
     };
+    let background = if plan.daemonize {
+        match daemon::fork()? {
+            Place::Parent(code) => return Ok(code),
+            Place::Program(background) => Some(background),
+        }
+    } else {
+        None
+    };
     // Before any thread is there, so that all of them leave these to the one that waits.
     let signals = sys::signals::Signals::block(&[1, 2, 15])
         .map_err(|error| Error::from_io("signals", &error))?;
-    let started = start::start(&plan)?;
-    let code = run::run(&started, signals);
-    started.disks.close()?;
+    let logs_to_stderr = plan.log.is_some() && plan.log_file.is_none();
+    let slot = run::Slot::default();
+    run::watch_signals(slot.clone(), signals);
+    let started = start::start(*plan)?;
+    // Nobody else sets it, so it is empty.
+    let _ = slot.set(started.vm.clone());
+    if let Some(background) = background {
+        background.release(logs_to_stderr)?;
+    }
+    let code = run::run(&started);
+    started.vm.disks.close()?;
     Ok(code)
 }

@@ -31,6 +31,40 @@ pub enum PanicAction {
     None,
 }
 
+/// `-chardev`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CharRequest {
+    /// The option as it was given, for messages.
+    pub text: String,
+    /// Its id.
+    pub id: String,
+    /// The backend.
+    pub spec: char_backends::Spec,
+}
+
+/// `-monitor`, `-qmp`, `-qmp-pretty` and `-mon`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MonitorRequest {
+    /// The option as it was given, for messages.
+    pub text: String,
+    /// A backend's text, or with `chardev:` the id of one.
+    pub backend: String,
+    /// The language.
+    pub mode: MonitorMode,
+}
+
+/// What a monitor speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MonitorMode {
+    /// To people.
+    Readline,
+    /// QMP.
+    Control {
+        /// Answers are spread over lines.
+        pretty: bool,
+    },
+}
+
 /// `-smp`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Smp {
@@ -131,6 +165,8 @@ pub struct DriveRequest {
     pub unmap: bool,
     /// Serial number.
     pub serial: String,
+    /// What is read from backing files is kept.
+    pub copy_on_read: bool,
 }
 
 /// `-netdev`, or what `-nic` stands for.
@@ -145,21 +181,46 @@ pub struct NetworkRequest {
 }
 
 /// Devices that are a drive of a `-drive` with `if=none`.
-const DRIVE_DEVICES: [&str; 4] = ["virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd"];
+pub(crate) const DRIVE_DEVICES: [&str; 4] =
+    ["virtio-blk-pci", "virtio-blk-device", "ide-hd", "ide-cd"];
+/// Devices that are a front of a character device.
+pub(crate) const CHAR_DEVICES: [&str; 2] = ["isa-serial", "isa-debugcon"];
 
 impl Plan {
+    fn devices_of(&self, names: &'static [&'static str]) -> impl Iterator<Item = &DeviceOption> {
+        let all = self.devices.iter();
+        all.filter(move |device| names.contains(&device.driver.as_str()))
+    }
+
     /// `-device` options that are drives.
     pub fn drive_devices(&self) -> impl Iterator<Item = &DeviceOption> {
-        let all = self.devices.iter();
-        all.filter(|device| DRIVE_DEVICES.contains(&device.driver.as_str()))
+        self.devices_of(&DRIVE_DEVICES)
+    }
+
+    /// `-device` options that are fronts of character devices.
+    pub fn char_devices(&self) -> impl Iterator<Item = &DeviceOption> {
+        self.devices_of(&CHAR_DEVICES)
     }
 
     /// The other ones.
     pub fn other_devices(&self) -> Vec<DeviceOption> {
         let all = self.devices.iter();
-        all.filter(|device| !DRIVE_DEVICES.contains(&device.driver.as_str()))
-            .cloned()
-            .collect()
+        all.filter(|device| {
+            let driver = device.driver.as_str();
+            !DRIVE_DEVICES.contains(&driver) && !CHAR_DEVICES.contains(&driver)
+        })
+        .cloned()
+        .collect()
+    }
+
+    /// Ids of the virtio disks in the order in which they are made.
+    pub fn virtio_ids(&self) -> Vec<String> {
+        let drives = self.drives.iter();
+        let drives = drives.filter(|drive| drive.interface == Interface::Virtio);
+        let devices = self.drive_devices();
+        let devices = devices.filter(|device| device.driver.starts_with("virtio"));
+        let ids = devices.map(|device| device.properties.get("id").cloned().unwrap_or_default());
+        drives.map(|_| String::new()).chain(ids).collect()
     }
 }
 
@@ -202,6 +263,8 @@ pub struct Plan {
     pub accels: Vec<AccelRequest>,
     /// `-cpu`.
     pub cpu: Option<String>,
+    /// Processors have no long mode.
+    pub only_32_bits: bool,
     /// `-kernel`.
     pub kernel: Option<String>,
     /// `-initrd`.
@@ -216,12 +279,30 @@ pub struct Plan {
     pub nographic: bool,
     /// `-nodefaults`.
     pub nodefaults: bool,
+    /// `-chardev`, in order.
+    pub chardevs: Vec<CharRequest>,
     /// `-serial`, in order.
     pub serial: Vec<String>,
-    /// `-monitor`, in order.
-    pub monitors: Vec<String>,
+    /// `-monitor`, `-qmp`, `-mon`, in order.
+    pub monitors: Vec<MonitorRequest>,
     /// `-debugcon`, in order.
     pub debugcon: Vec<String>,
+    /// `-echr`: what the keys of multiplexers are behind.
+    pub escape: u8,
+    /// `-object`, in order.
+    pub objects: Vec<String>,
+    /// `-blockdev`, in order.
+    pub blockdevs: Vec<String>,
+    /// `-M memory-backend=`.
+    pub memory_backend: Option<String>,
+    /// `-global`: driver, property, value.
+    pub globals: Vec<(String, String, String)>,
+    /// `-rtc base=`: seconds since 1970, if not now.
+    pub rtc_base: Option<i64>,
+    /// `-boot strict=`.
+    pub boot_strict: bool,
+    /// `-daemonize`.
+    pub daemonize: bool,
     /// `-vga`.
     pub vga: Option<String>,
     /// `-drive` and its short forms, in order.
@@ -265,6 +346,7 @@ impl Default for Plan {
             machine_accels: None,
             accels: Vec::new(),
             cpu: None,
+            only_32_bits: false,
             kernel: None,
             initrd: None,
             append: None,
@@ -272,9 +354,18 @@ impl Default for Plan {
             firmware_dirs: Vec::new(),
             nographic: false,
             nodefaults: false,
+            chardevs: Vec::new(),
             serial: Vec::new(),
             monitors: Vec::new(),
             debugcon: Vec::new(),
+            escape: char_backends::mux::ESCAPE,
+            objects: Vec::new(),
+            blockdevs: Vec::new(),
+            memory_backend: None,
+            globals: Vec::new(),
+            rtc_base: None,
+            boot_strict: false,
+            daemonize: false,
             vga: None,
             drives: Vec::new(),
             snapshot: false,

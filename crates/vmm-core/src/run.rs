@@ -1,33 +1,38 @@
 //! The main loop: what the guest, the user and signals ask, until one of them ends the program.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hw_core::{HostEvent, Request};
-use machine::{Event, Machine, RunState};
+use machine::{Event, RunState};
+use qapi::Dict;
 use sys::signals::{Signals, Taken};
 
+use crate::monitor::Vm;
 use crate::plan::{Actions, PanicAction};
 use crate::start::Started;
 
 /// How long to wait at most before looking around.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// Where the machine is, once there is one.
+pub(crate) type Slot = Arc<OnceLock<Arc<Vm>>>;
+
 /// Runs; gives the exit code.
-pub(crate) fn run(started: &Started, signals: Signals) -> i32 {
-    let machine = &started.machine;
-    watch_signals(machine.clone(), signals);
-    if !started.stopped {
-        machine.start();
+pub(crate) fn run(started: &Started) -> i32 {
+    let vm = &started.vm;
+    if !vm.plan.stopped {
+        vm.start();
     }
     let code = loop {
-        let Some(event) = machine.wait(PATIENCE) else {
+        let Some(event) = vm.machine.wait(PATIENCE) else {
             continue;
         };
-        if let Some(code) = decide(machine, &started.actions, &event) {
+        if let Some(code) = decide(vm, &event) {
             break code;
         }
     };
-    machine.end();
+    vm.machine.end();
     if let Some(path) = &started.pidfile {
         // Someone else may have taken it away.
         let _ = std::fs::remove_file(path);
@@ -35,8 +40,9 @@ pub(crate) fn run(started: &Started, signals: Signals) -> i32 {
     code
 }
 
-/// Ends the program on the signals that ask for it, and says who sent them.
-fn watch_signals(machine: Machine, signals: Signals) {
+/// Ends the program on the signals that ask for it, and says who sent them. Before the machine is there nothing has to
+/// be put in order.
+pub(crate) fn watch_signals(slot: Slot, signals: Signals) {
     std::thread::spawn(move || {
         loop {
             let Taken { signal, pid } = signals.wait();
@@ -49,45 +55,67 @@ fn watch_signals(machine: Machine, signals: Signals) {
                 String::new()
             };
             char_backends::stdio::restore();
-            let text = format!("terminating on signal {signal}{sender}");
-            eprintln!("{}: {text}", qapi::prog_name());
-            machine.quit(0);
+            qapi::tell(&format!("terminating on signal {signal}{sender}"));
+            let Some(vm) = slot.get() else {
+                std::process::exit(0);
+            };
+            vm.tell_cause("SHUTDOWN", false, "host-signal");
+            vm.machine.quit(0);
         }
     });
 }
 
 /// What an event leads to; a code ends the program.
-fn decide(machine: &Machine, actions: &Actions, event: &Event) -> Option<i32> {
+fn decide(vm: &Vm, event: &Event) -> Option<i32> {
+    let actions = vm.actions();
     match event {
         Event::Quit(code) => return Some(*code),
         Event::Guest(Request::Exit(code)) => return Some(*code),
-        Event::Guest(Request::Shutdown) => return power_off(machine, actions),
+        Event::Guest(Request::Shutdown) => return power_off(vm, &actions, "guest-shutdown"),
         Event::Guest(Request::Reset | Request::Watchdog) if actions.no_reboot => {
-            return power_off(machine, actions);
+            return power_off(vm, &actions, "guest-reset");
         }
-        Event::Guest(Request::Reset | Request::Watchdog) | Event::Reset => machine.reset(),
+        Event::Guest(Request::Reset | Request::Watchdog) => vm.reset(true, "guest-reset"),
+        Event::Reset => vm.reset(false, "host-qmp-system-reset"),
         Event::Guest(Request::Suspend) => {
             // GAP: nothing wakes a sleeping guest yet but its power button or a reset, so it wakes at once.
-            machine.with(|core| core.host_event(HostEvent::Wake));
-            machine.reset();
+            vm.machine.with(|core| core.host_event(HostEvent::Wake));
+            vm.machine.reset();
         }
-        Event::Guest(Request::Panicked(_)) => match actions.panic {
-            PanicAction::None => {}
-            PanicAction::Pause => machine.stop(RunState::GuestPanicked),
-            PanicAction::Shutdown => return power_off(machine, actions),
-            PanicAction::ExitFailure => return Some(1),
-        },
+        Event::Guest(Request::Panicked(dumps)) => {
+            let (word, code) = match actions.panic {
+                PanicAction::None => ("run", None),
+                PanicAction::Pause => ("pause", None),
+                PanicAction::Shutdown => ("poweroff", None),
+                PanicAction::ExitFailure => ("poweroff", Some(1)),
+            };
+            let name = if *dumps {
+                "GUEST_CRASHLOADED"
+            } else {
+                "GUEST_PANICKED"
+            };
+            let mut data = Dict::new();
+            data.insert("action", word);
+            vm.events.tell(name, Some(data));
+            match actions.panic {
+                PanicAction::None => {}
+                PanicAction::Pause => vm.stop(RunState::GuestPanicked),
+                PanicAction::Shutdown => return power_off(vm, &actions, "guest-panic"),
+                PanicAction::ExitFailure => return code,
+            }
+        }
         Event::Failed(text) => {
-            eprintln!("{}: {text}", qapi::prog_name());
-            machine.stop(RunState::InternalError);
+            qapi::tell(text);
+            vm.stop(RunState::InternalError);
         }
     }
     None
 }
 
-fn power_off(machine: &Machine, actions: &Actions) -> Option<i32> {
+fn power_off(vm: &Vm, actions: &Actions, reason: &str) -> Option<i32> {
+    vm.tell_cause("SHUTDOWN", true, reason);
     if actions.no_shutdown {
-        machine.stop(RunState::Shutdown);
+        vm.stop(RunState::Shutdown);
         return None;
     }
     Some(0)

@@ -5,70 +5,43 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use backend_core::chars::{Null, Sink};
-use char_backends::mux::{self, Host, Mux, Receiver};
-use char_backends::{Port, Spec};
+use char_backends::mux::Host;
 use dev_chipset::fw_cfg::Items;
 use firmware::acpi::South;
-use machine::{BuildError, Config, DebugPort, Machine};
+use machine::{BuildError, Config};
 use qapi::{Error, Result};
 
 use crate::accel;
 use crate::disks::Disks;
 use crate::files;
-use crate::monitor::Monitor;
+use crate::fronts::Fronts;
+use crate::monitor::Vm;
 use crate::networks;
-use crate::plan::{Actions, Plan};
+use crate::objects::MemoryBackend;
+use crate::plan::Plan;
 
 /// A machine that is ready to run.
 pub(crate) struct Started {
-    pub(crate) machine: Machine,
-    pub(crate) disks: Disks,
-    pub(crate) actions: Actions,
-    pub(crate) stopped: bool,
+    pub(crate) vm: Arc<Vm>,
     pub(crate) pidfile: Option<std::path::PathBuf>,
 }
 
-/// A serial port or monitor, and the backend it shares or has.
-struct Front {
-    what: What,
-    port: Port,
-    mux: Option<Mux>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
-    /// Serial port, by its number.
-    Serial(usize),
-    Monitor,
-}
-
 /// Builds everything.
-pub(crate) fn start(plan: &Plan) -> Result<Started> {
-    set_up_log(plan)?;
-    let pidfile = write_pidfile(plan)?;
-    let mut config = config(plan)?;
-    let (mut disks, drives) = Disks::open(plan)?;
-    config.drives = drives;
-    config.networks = networks::open(plan)?;
-    config.flash = disks.take_flash();
+pub(crate) fn start(plan: Plan) -> Result<Started> {
+    set_up_log(&plan)?;
+    let pidfile = write_pidfile(&plan)?;
+    let mut fronts = Fronts::open(&plan)?;
+    let mut config = config(&plan)?;
+    let (disks, attached) = Disks::open(&plan)?;
+    check_memory(&plan, &disks)?;
+    config.drives = attached.drives;
+    config.networks = networks::open(&plan)?;
+    config.flash = attached.flash;
     if config.flash.is_empty() {
-        config.firmware = files::firmware(plan, config.board.firmware)?;
+        config.firmware = files::firmware(&plan, config.board.firmware)?;
     }
-    let mut fronts = fronts(plan)?;
-    for front in &mut fronts {
-        if let What::Serial(n) = front.what {
-            let count = config.serial.len().max(n + 1);
-            config.serial.resize_with(count, || None);
-            config.serial[n] = Some(front.out());
-        }
-    }
-    for text in &plan.debugcon {
-        if let Some(spec) = spec(text)? {
-            let sink = open(&spec, "debugcon")?.sink;
-            config.debug.push(DebugPort { port: 0xe9, sink });
-        }
-    }
+    config.serial = fronts.serial_sinks()?;
+    config.debug = fronts.debug_ports()?;
     let built = machine::build(config).map_err(|error| match &error {
         BuildError::Device(text, why) => Error::new(format!("-device {text}: {why}")),
         _ => Error::new(error.to_string()),
@@ -77,14 +50,26 @@ pub(crate) fn start(plan: &Plan) -> Result<Started> {
     machine
         .launch()
         .map_err(|error| Error::from_io("threads", &error))?;
-    listen(&machine, fronts, &built.serial)?;
-    Ok(Started {
-        machine,
-        disks,
-        actions: plan.actions,
-        stopped: plan.stopped,
-        pidfile,
-    })
+    let vm = Vm::new(machine, plan, disks, fronts.chars.rows());
+    fronts.listen(&vm, &built.serial);
+    let keys: Arc<dyn Host> = Arc::new(Keys(Arc::clone(&vm)));
+    fronts.chars.start(&keys)?;
+    Ok(Started { vm, pidfile })
+}
+
+/// Whether the memory that the machine is to have is as large as the machine.
+fn check_memory(plan: &Plan, disks: &Disks) -> Result<()> {
+    let Some(id) = &plan.memory_backend else {
+        return Ok(());
+    };
+    let Some(backend) = disks.object::<MemoryBackend>(id) else {
+        return Err(Error::new(format!("Memory backend '{id}' not found")));
+    };
+    if backend.size != plan.ram {
+        let text = "Machine memory size does not match the size of the memory backend";
+        return Err(Error::new(text));
+    }
+    Ok(())
 }
 
 /// What the machine is built from, still without backends.
@@ -119,21 +104,12 @@ fn config(plan: &Plan) -> Result<Config> {
         uuid: plan.uuid,
         boot_order: plan.boot_order.clone(),
         boot_menu: plan.boot_menu,
+        boot_strict: plan.boot_strict,
         no_graphic: plan.nographic || !plan.graphics,
-        epoch: now(),
+        epoch: plan.rtc_base.unwrap_or_else(now),
         hpet: plan.hpet,
         items: items(plan)?,
     })
-}
-
-impl Front {
-    /// The way out of the device.
-    fn out(&mut self) -> Box<dyn Sink> {
-        match &self.mux {
-            Some(mux) => mux.front(),
-            None => std::mem::replace(&mut self.port.sink, Box::new(Null)),
-        }
-    }
 }
 
 fn now() -> i64 {
@@ -151,130 +127,17 @@ fn items(plan: &Plan) -> Result<Items> {
     Ok(items)
 }
 
-fn spec(text: &str) -> Result<Option<Spec>> {
-    Spec::parse(text).map_err(|error| Error::new(error.to_string()))
-}
-
-fn open(spec: &Spec, label: &str) -> Result<Port> {
-    let mut port = char_backends::open(spec, label)
-        .map_err(|error| Error::from_io(format!("chardev {label}"), &error))?;
-    if let Some(notice) = port.notice.take() {
-        println!("{notice}");
-    }
-    Ok(port)
-}
-
-/// Which backends the serial ports and monitors have, with the defaults of `-nographic` and of a program without a
-/// display.
-fn fronts(plan: &Plan) -> Result<Vec<Front>> {
-    let mut serial = plan.serial.clone();
-    let mut monitors = plan.monitors.clone();
-    if plan.nographic && !plan.nodefaults {
-        match (serial.is_empty(), monitors.is_empty()) {
-            (true, true) => serial.push("mon:stdio".to_owned()),
-            (true, false) => serial.push("stdio".to_owned()),
-            (false, true) if !serial.iter().any(|text| text.starts_with("mon:")) => {
-                monitors.push("stdio".to_owned());
-            }
-            _ => {}
-        }
-    } else if serial.is_empty() && !plan.nodefaults {
-        serial.push("vc".to_owned());
-    }
-    if serial.len() > 4 {
-        return Err(Error::new("max isa serial ports is 4"));
-    }
-    let mut fronts = Vec::new();
-    let mut stdio = false;
-    let serial = serial
-        .iter()
-        .enumerate()
-        .map(|(n, text)| (What::Serial(n), text));
-    let monitors = monitors.iter().map(|text| (What::Monitor, text));
-    for (what, text) in serial.chain(monitors) {
-        let Some(spec) = spec(text)? else { continue };
-        let label = match what {
-            What::Serial(n) => format!("serial{n}"),
-            What::Monitor => "monitor".to_owned(),
-        };
-        if spec.uses_stdio() && std::mem::replace(&mut stdio, true) {
-            qapi::report(&Error::new(
-                "cannot use stdio by multiple character devices",
-            ));
-            let text = format!("could not connect {label} to character backend '{text}'");
-            return Err(Error::new(text));
-        }
-        let mut port = open(&spec, &label)?;
-        let mux = matches!(spec, Spec::Mux(_)).then(|| {
-            let sink = std::mem::replace(&mut port.sink, Box::new(Null));
-            Mux::new(sink)
-        });
-        fronts.push(Front { what, port, mux });
-    }
-    Ok(fronts)
-}
-
-/// A serial port's way in.
-struct SerialInput {
-    machine: Machine,
-    device: usize,
-}
-
-impl Receiver for SerialInput {
-    fn receive(&self, bytes: &[u8]) {
-        self.machine.receive(self.device, bytes);
-    }
-}
-
 /// What a multiplexer's keys ask.
-struct Keys(Machine);
+struct Keys(Arc<Vm>);
 
 impl Host for Keys {
     fn quit(&self) {
-        self.0.quit(0);
+        self.0.machine.quit(0);
     }
 
-    fn sync(&self) {}
-}
-
-/// Starts a thread over each backend's source.
-fn listen(machine: &Machine, fronts: Vec<Front>, serial: &[Option<usize>]) -> Result<()> {
-    for mut front in fronts {
-        let mut receivers: Vec<Arc<dyn Receiver>> = Vec::new();
-        match front.what {
-            What::Serial(n) => {
-                if let Some(device) = serial.get(n).copied().flatten() {
-                    receivers.push(Arc::new(SerialInput {
-                        machine: machine.clone(),
-                        device,
-                    }));
-                }
-                if let Some(mux) = &front.mux {
-                    receivers.push(Monitor::new(machine.clone(), mux.front()));
-                }
-            }
-            What::Monitor => {
-                let out = front.out();
-                receivers.push(Monitor::new(machine.clone(), out));
-            }
-        }
-        let keys = Keys(machine.clone());
-        let thread = std::thread::Builder::new().name("chardev".to_owned());
-        let run = move || match (front.mux.take(), front.port.source.take()) {
-            (Some(mux), Some(mut source)) => mux.run(source.as_mut(), &receivers, &keys),
-            (None, source) => {
-                front.port.source = source;
-                if let Some(receiver) = receivers.first() {
-                    mux::run_plain(&mut front.port, receiver.as_ref());
-                }
-            }
-            (Some(_), None) => {}
-        };
-        thread
-            .spawn(run)
-            .map_err(|error| Error::from_io("threads", &error))?;
+    fn sync(&self) {
+        self.0.disks.flush();
     }
-    Ok(())
 }
 
 /// Sends logs where `-D` says, when `-d` asks for them.

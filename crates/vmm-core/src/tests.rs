@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::PanicAction;
+use crate::plan::{MonitorMode, PanicAction};
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -74,10 +74,74 @@ fn refusals_have_the_reference_s_words() {
             "-uuid 1234",
             "-uuid 1234: failed to parse UUID string: wrong format",
         ),
+        ("-rtc base=nix", "-rtc base=nix: invalid datetime format"),
+        ("-chardev null", "-chardev null: chardev: no id specified"),
+        (
+            "-mon chardev=c,mode=x",
+            "-mon chardev=c,mode=x: Parameter 'mode' does not accept value 'x'",
+        ),
+        (
+            "-object iothread,id=x",
+            "-object iothread,id=x: object type 'iothread' is not supported yet",
+        ),
         ("-spice port=1", "-spice: this option is not supported yet"),
     ] {
         assert_eq!(refused(text), wanted);
     }
+}
+
+#[test]
+fn monitors_and_character_devices_are_kept_in_order() {
+    let plan = plan(
+        "-chardev socket,id=c,fd=22,server=on,wait=off -mon chardev=c,mode=control -monitor stdio -qmp-pretty null -serial chardev:c",
+    );
+    let modes: Vec<MonitorMode> = plan.monitors.iter().map(|m| m.mode).collect();
+    let control = |pretty| MonitorMode::Control { pretty };
+    assert_eq!(
+        modes,
+        [control(false), MonitorMode::Readline, control(true)]
+    );
+    assert_eq!(plan.chardevs[0].id, "c");
+    assert_eq!(plan.serial, ["chardev:c"]);
+}
+
+#[test]
+fn globals_are_defaults_of_devices() {
+    let plan = plan(
+        "-global isa-debug-exit.iobase=0xf4 -device isa-debug-exit -device isa-debug-exit,iobase=0x501",
+    );
+    let bases: Vec<&str> = plan
+        .devices
+        .iter()
+        .map(|device| device.properties["iobase"].as_str())
+        .collect();
+    assert_eq!(bases, ["0xf4", "0x501"]);
+}
+
+#[test]
+fn names_of_the_program_have_their_own_defaults() {
+    let named = crate::called::defaults;
+    assert_eq!(named("qsystem-x86_64-microvm").machine, "microvm");
+    assert!(named("qsystem-i386").only_32_bits);
+    let plan = named("qemu-kvm");
+    let accels: Vec<&str> = plan
+        .accels
+        .iter()
+        .map(|accel| accel.name.as_str())
+        .collect();
+    assert_eq!(accels, ["kvm", "tcg"]);
+    assert_eq!(named("qemu-system-x86_64"), Plan::default());
+}
+
+#[test]
+fn a_file_of_groups_gives_options() {
+    let file = std::env::temp_dir().join(format!("vmm-core-{}.cfg", std::process::id()));
+    let text = "# test\n[machine]\n  type = \"q35\"\n[smp-opts]\n cpus = \"2\"\n[device \"d1\"]\n driver = \"pvpanic\"\n";
+    std::fs::write(&file, text).expect("the folder can be written");
+    let plan = plan(&format!("-readconfig {}", file.display()));
+    std::fs::remove_file(&file).expect("it is there");
+    assert_eq!((plan.machine.as_str(), plan.smp.cpus), ("q35", Some(2)));
+    assert_eq!(plan.devices[0].properties["id"], "d1");
 }
 
 #[test]

@@ -226,6 +226,11 @@ impl Config {
         self.bars.get(n).copied().flatten()
     }
 
+    /// Size of the expansion ROM; zero when there is none.
+    pub fn rom_size(&self) -> u64 {
+        self.rom_size
+    }
+
     /// Where window `n` is now; `None` when it is switched off or was given no sensible place.
     pub fn bar_address(&self, n: usize) -> Option<u64> {
         let bar = self.bar(n)?;

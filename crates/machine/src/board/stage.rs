@@ -230,8 +230,11 @@ impl Stage {
             self.boot_paths.insert(0, (0, format!("/rom@{BOOT_ROM}")));
         }
         self.boot_paths.sort_by_key(|(index, _)| *index);
-        if !self.boot_paths.is_empty() {
-            let names: Vec<&str> = self.boot_paths.iter().map(|(_, name)| &**name).collect();
+        if !self.boot_paths.is_empty() || config.boot_strict {
+            let mut names: Vec<&str> = self.boot_paths.iter().map(|(_, name)| &**name).collect();
+            if config.boot_strict {
+                names.push("HALT");
+            }
             fits &= items.file("bootorder", format!("{}\0", names.join("\n")).into_bytes());
         }
         if fits { Ok(()) } else { Err(BuildError::Items) }

@@ -8,6 +8,7 @@
 //! told in QEMU's words. Commands print by appending to a text.
 
 mod args;
+mod editor;
 mod expr;
 mod help;
 
@@ -17,6 +18,7 @@ use std::pin::Pin;
 use qapi::Result;
 
 pub use args::{Arg, Args, DumpFormat, Given, Kind};
+pub use editor::{Editor, Step, columns};
 pub use expr::{Registers, evaluate};
 
 /// What a command does; its text goes to the person, its error is told as `Error: ...`.

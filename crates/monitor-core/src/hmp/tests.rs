@@ -2,7 +2,7 @@ use std::task::{Context, Poll, Waker};
 
 use qapi::Error;
 
-use super::{Arg, Args, Hmp, HmpCommand, Kind, Registers, evaluate};
+use super::{Arg, Args, Editor, Hmp, HmpCommand, Kind, Registers, Step, evaluate};
 
 /// A context whose registers are known.
 struct Machine;
@@ -197,4 +197,35 @@ fn expressions_are_evaluated() {
     assert_eq!(value("$foo"), Err("unknown register".to_owned()));
     assert_eq!(value("(1"), Err("')' expected".to_owned()));
     assert!(value(&"(".repeat(10_000)).is_err());
+}
+
+/// What the terminal shows while all of `keys` are typed, and the lines that came of it.
+fn edited(keys: &[u8]) -> (String, Vec<String>) {
+    let mut editor = Editor::default();
+    let steps: Vec<Step> = keys.iter().map(|key| editor.typed(*key)).collect();
+    let shown = steps.iter().map(|step| step.shown.as_str()).collect();
+    (shown, steps.into_iter().filter_map(|s| s.line).collect())
+}
+
+#[test]
+fn the_line_is_drawn_again_after_each_key() {
+    let (shown, lines) = edited(b"ab\n");
+    assert_eq!(shown, "a\x1b[K\x1b[Dab\x1b[K\n");
+    assert_eq!(lines, ["ab"]);
+}
+
+#[test]
+fn keys_of_the_editor_change_the_line() {
+    for (keys, wanted) in [
+        (&b"stp\x1b[Do\n"[..], "stop"),
+        (b"xstop\x01\x04\n", "stop"),
+        (b"stopp\x7f\n", "stop"),
+        (b"quit now\x17\n", "quit "),
+        (b"abc\x15stop\n", "stop"),
+        (b"top\x1b[1~s\x1b[4~!\x08\n", "stop"),
+    ] {
+        assert_eq!(edited(keys).1, [wanted]);
+    }
+    let (_, lines) = edited(b"one\ntwo\n\x1b[A\x1b[A\n\x10\n");
+    assert_eq!(lines, ["one", "two", "one", "one"]);
 }

@@ -54,7 +54,7 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
     },
     OptionEntry {
         name: "boot",
-        argument: "[order=drives][,menu=on|off]",
+        argument: "[order=drives][,menu=on|off][,strict=on|off]",
         help: "'drives': floppy (a), hard disk (c), CD-ROM (d), network (n)",
         action: Action::Value(boot),
     },
@@ -76,7 +76,8 @@ fn boot(plan: &mut Plan, value: &str) -> Result<()> {
                 plan.boot_order = value;
             }
             "menu" => plan.boot_menu = switch("menu", &value)?,
-            "once" | "splash" | "splash-time" | "reboot-timeout" | "strict" => {
+            "strict" => plan.boot_strict = switch("strict", &value)?,
+            "once" | "splash" | "splash-time" | "reboot-timeout" => {
                 let text = format!("'{key}' is not supported yet");
                 return Err(Error::new(text));
             }

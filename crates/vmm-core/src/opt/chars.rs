@@ -1,17 +1,25 @@
-//! Serial ports, monitor, debug console, display.
+//! Character devices and what is on them: serial ports, monitors, debug console; the display.
 
+use char_backends::{BACKENDS, Spec};
 use qapi::{Error, Result};
 
+use super::values::{pairs, switch};
 use super::{Action, OptionEntry};
-use crate::plan::Plan;
+use crate::plan::{CharRequest, MonitorMode, MonitorRequest, Plan};
 
 pub(super) const OPTIONS: &[OptionEntry] = &[
+    OptionEntry {
+        name: "chardev",
+        argument: "backend,id=id[,mux=on|off][,logfile=PATH][,...]",
+        help: "configure a character device ('-chardev help' for a list)",
+        action: Action::Value(chardev),
+    },
     OptionEntry {
         name: "serial",
         argument: "dev",
         help: "redirect the serial port to char device 'dev'",
         action: Action::Value(|plan, value| {
-            plan.serial.push(backend(value)?);
+            plan.serial.push(value.to_owned());
             Ok(())
         }),
     },
@@ -20,7 +28,44 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         argument: "dev",
         help: "redirect the monitor to char device 'dev'",
         action: Action::Value(|plan, value| {
-            plan.monitors.push(backend(value)?);
+            monitor(plan, "-monitor", value, MonitorMode::Readline);
+            Ok(())
+        }),
+    },
+    OptionEntry {
+        name: "qmp",
+        argument: "dev",
+        help: "like -monitor but opens in 'control' mode",
+        action: Action::Value(|plan, value| {
+            monitor(plan, "-qmp", value, MonitorMode::Control { pretty: false });
+            Ok(())
+        }),
+    },
+    OptionEntry {
+        name: "qmp-pretty",
+        argument: "dev",
+        help: "like -qmp but uses pretty JSON formatting",
+        action: Action::Value(|plan, value| {
+            let mode = MonitorMode::Control { pretty: true };
+            monitor(plan, "-qmp-pretty", value, mode);
+            Ok(())
+        }),
+    },
+    OptionEntry {
+        name: "mon",
+        argument: "[chardev=]name[,mode=readline|control][,pretty[=on|off]]",
+        help: "a monitor on a character device",
+        action: Action::Value(mon),
+    },
+    OptionEntry {
+        name: "echr",
+        argument: "chr",
+        help: "set terminal escape character instead of ctrl-a",
+        action: Action::Value(|plan, value| {
+            let digits = value.strip_prefix("0x").unwrap_or(value);
+            let radix = if digits == value { 10 } else { 16 };
+            plan.escape = u8::from_str_radix(digits, radix)
+                .map_err(|_| Error::new("not a number of a byte"))?;
             Ok(())
         }),
     },
@@ -29,7 +74,7 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         argument: "dev",
         help: "redirect the debug console to char device 'dev'",
         action: Action::Value(|plan, value| {
-            plan.debugcon.push(backend(value)?);
+            plan.debugcon.push(value.to_owned());
             Ok(())
         }),
     },
@@ -49,9 +94,15 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         action: Action::Value(display),
     },
     OptionEntry {
+        name: "k",
+        argument: "language",
+        help: "use keyboard layout; only displays need one, and none is there so far",
+        action: Action::Value(|_, _| Ok(())),
+    },
+    OptionEntry {
         name: "vga",
         argument: "[std|none]",
-        help: "select video card type",
+        help: "select video card type ('-vga help' for a list)",
         action: Action::Value(vga),
     },
     OptionEntry {
@@ -65,12 +116,94 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
     },
 ];
 
-/// Checks that a text names a backend.
-fn backend(value: &str) -> Result<String> {
-    match char_backends::Spec::parse(value) {
-        Ok(_) => Ok(value.to_owned()),
-        Err(error) => Err(Error::new(error.to_string())),
+/// What `-chardev help` prints.
+pub(super) fn backends() -> String {
+    let lines = BACKENDS.iter().map(|name| format!("  {name}\n"));
+    format!(
+        "Available chardev backend types: \n{}",
+        lines.collect::<String>()
+    )
+}
+
+/// What `-vga help` prints.
+pub(super) fn video_cards() -> String {
+    format!(
+        "{:<20} {}\n{:<20} {} (default)\n",
+        "none", "no graphic card", "std", "standard VGA"
+    )
+}
+
+fn chardev(plan: &mut Plan, value: &str) -> Result<()> {
+    let mut given = pairs(value, "backend");
+    let mut take = |name: &str| {
+        let at = given.iter().position(|(key, _)| key == name)?;
+        Some(given.remove(at).1)
+    };
+    let kind = take("backend").ok_or_else(|| Error::new("chardev: no backend specified"))?;
+    let id = take("id").ok_or_else(|| Error::new("chardev: no id specified"))?;
+    if !is_id(&id) {
+        return Err(Error::new("Parameter 'id' expects an identifier").hint(
+            "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
+        ));
     }
+    if plan.chardevs.iter().any(|known| known.id == id) {
+        return Err(Error::new(format!("Duplicate ID '{id}' for chardev")));
+    }
+    let spec = Spec::from_options(&kind, given)?;
+    plan.chardevs.push(CharRequest {
+        text: format!("-chardev {value}"),
+        id,
+        spec,
+    });
+    Ok(())
+}
+
+fn is_id(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_alphabetic())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+}
+
+fn monitor(plan: &mut Plan, option: &str, backend: &str, mode: MonitorMode) {
+    plan.monitors.push(MonitorRequest {
+        text: format!("{option} {backend}"),
+        backend: backend.to_owned(),
+        mode,
+    });
+}
+
+fn mon(plan: &mut Plan, value: &str) -> Result<()> {
+    let (mut chardev, mut control, mut pretty) = (None, false, false);
+    for (key, value) in pairs(value, "chardev") {
+        match (key.as_str(), value.as_str()) {
+            ("chardev", _) => chardev = Some(value),
+            ("mode", "readline") => control = false,
+            ("mode", "control") => control = true,
+            ("mode", _) => {
+                let text = format!("Parameter 'mode' does not accept value '{value}'");
+                return Err(Error::new(text));
+            }
+            ("pretty", _) => pretty = switch("pretty", &value)?,
+            ("id", _) => {}
+            _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
+        }
+    }
+    let chardev = chardev.ok_or_else(|| Error::new("Parameter 'chardev' is missing"))?;
+    if pretty && !control {
+        let text = "'pretty' is not compatible with HMP monitors";
+        return Err(Error::new(text));
+    }
+    plan.monitors.push(MonitorRequest {
+        text: format!("-mon {value}"),
+        backend: format!("chardev:{chardev}"),
+        mode: if control {
+            MonitorMode::Control { pretty }
+        } else {
+            MonitorMode::Readline
+        },
+    });
+    Ok(())
 }
 
 fn display(_plan: &mut Plan, value: &str) -> Result<()> {

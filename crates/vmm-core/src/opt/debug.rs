@@ -1,11 +1,11 @@
 //! Devices by name, how the program starts and ends, logs.
 
 use machine::device::{DEVICES, DeviceOption};
-use qapi::{Error, Result};
+use qapi::{Error, Result, Value};
 
 use super::values::pairs;
 use super::{Action, OptionEntry};
-use crate::plan::{PanicAction, Plan};
+use crate::plan::{CHAR_DEVICES, DRIVE_DEVICES, PanicAction, Plan};
 
 pub(super) const OPTIONS: &[OptionEntry] = &[
     OptionEntry {
@@ -57,6 +57,61 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         }),
     },
     OptionEntry {
+        name: "daemonize",
+        argument: "",
+        help: "daemonize QEMU after initializing",
+        action: Action::Flag(|plan| {
+            plan.daemonize = true;
+            Ok(())
+        }),
+    },
+    OptionEntry {
+        name: "global",
+        argument: "driver.property=value",
+        help: "set a default of a device's property",
+        action: Action::Value(global),
+    },
+    OptionEntry {
+        name: "rtc",
+        argument: "[base=utc|DATE][,clock=host|rt|vm][,driftfix=none]",
+        help: "set the clock that the guest sees at start",
+        action: Action::Value(rtc),
+    },
+    OptionEntry {
+        name: "readconfig",
+        argument: "file",
+        help: "read options from a file of groups",
+        action: Action::Value(super::readconfig::read),
+    },
+    OptionEntry {
+        name: "msg",
+        argument: "[timestamp=on|off]",
+        help: "messages carry the time",
+        action: Action::Value(msg),
+    },
+    OptionEntry {
+        name: "overcommit",
+        argument: "[mem-lock=off][,cpu-pm=off]",
+        help: "the host may use memory and processors otherwise",
+        action: Action::Value(|_, value| only_off(value, &["mem-lock", "cpu-pm"])),
+    },
+    OptionEntry {
+        name: "sandbox",
+        argument: "off",
+        help: "no system calls are forbidden",
+        action: Action::Value(|_, value| match value {
+            "off" | "enable=off" => Ok(()),
+            // GAP: no filter of system calls.
+            _ => Err(Error::new("forbidding system calls is not supported yet")),
+        }),
+    },
+    OptionEntry {
+        name: "audiodev",
+        argument: "[driver=]none,id=id",
+        help: "no sound",
+        action: Action::Value(audio),
+    },
+    OptionEntry {
         name: "d",
         argument: "item1,...",
         help: "enable logging of specified items ('-d help' for a list)",
@@ -85,26 +140,56 @@ const LOG_ITEMS: &[(&str, &str)] = &[
 ];
 
 fn device(plan: &mut Plan, value: &str) -> Result<()> {
-    if value.starts_with('{') {
-        return Err(Error::new("JSON for -device is not supported yet"));
-    }
     let mut option = DeviceOption {
         text: value.to_owned(),
         ..DeviceOption::default()
     };
-    for (key, value) in pairs(value, "driver") {
+    for (key, value) in given(value)? {
         if key == "driver" {
             option.driver = value;
         } else {
             option.properties.insert(key, value);
         }
     }
-    if machine::device::find(&option.driver).is_none() {
+    let driver = option.driver.as_str();
+    let known = machine::device::find(driver).is_some()
+        || DRIVE_DEVICES.contains(&driver)
+        || CHAR_DEVICES.contains(&driver);
+    if !known {
         let text = format!("'{}' is not a valid device model name", option.driver);
         return Err(Error::new(text));
     }
+    let id = option.properties.get("id");
+    let same = |device: &DeviceOption| id.is_some() && device.properties.get("id") == id;
+    if plan.devices.iter().any(same) {
+        let id = id.map_or("", String::as_str);
+        return Err(Error::new(format!("Duplicate ID '{id}' for device")));
+    }
     plan.devices.push(option);
     Ok(())
+}
+
+/// Names and values of an option string or a JSON text.
+fn given(value: &str) -> Result<Vec<(String, String)>> {
+    if !value.starts_with('{') {
+        return Ok(pairs(value, "driver"));
+    }
+    let Value::Dict(members) = qapi::json::parse(value)? else {
+        return Err(Error::new("Invalid JSON object given"));
+    };
+    let one = |(name, value): (String, Value)| {
+        let text = match value {
+            Value::Str(text) => text,
+            Value::Bool(on) => if on { "on" } else { "off" }.to_owned(),
+            Value::Int(_) | Value::Uint(_) => qapi::json::compact(&value),
+            _ => {
+                let text = format!("Invalid parameter type for '{name}', expected: string");
+                return Err(Error::new(text));
+            }
+        };
+        Ok((name, text))
+    };
+    members.into_entries().into_iter().map(one).collect()
 }
 
 fn action(plan: &mut Plan, value: &str) -> Result<()> {
@@ -165,4 +250,118 @@ pub(super) fn devices() -> String {
         format!("name \"{}\", bus {}{text}\n", device.name, device.bus)
     });
     format!("Misc devices:\n{}", lines.collect::<String>())
+}
+
+/// Switches that may be said to be off, as they are.
+fn only_off(value: &str, names: &[&str]) -> Result<()> {
+    for (key, value) in pairs(value, "") {
+        if !names.contains(&key.as_str()) {
+            return Err(Error::new(format!("Invalid parameter '{key}'")));
+        }
+        if super::values::switch(&key, &value)? {
+            return Err(Error::new(format!("'{key}' is not supported yet")));
+        }
+    }
+    Ok(())
+}
+
+fn global(plan: &mut Plan, value: &str) -> Result<()> {
+    let parts = pairs(value, "");
+    let named = |wanted: &str| {
+        let found = parts.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.clone())
+    };
+    let short = value.split_once('=').and_then(|(name, value)| {
+        let (driver, property) = name.rsplit_once('.')?;
+        Some((driver.to_owned(), property.to_owned(), value.to_owned()))
+    });
+    let long = || Some((named("driver")?, named("property")?, named("value")?));
+    let (driver, property, value) = short.or_else(long).ok_or_else(|| {
+        Error::new("Invalid 'global' option: 'driver', 'property' and 'value' are needed")
+    })?;
+    plan.globals.push((driver, property, value));
+    Ok(())
+}
+
+/// Gives devices the defaults that `-global` sets. A property that a device has not is refused with the device.
+pub(super) fn apply_globals(plan: &mut Plan) -> Result<()> {
+    for (driver, property, value) in &plan.globals {
+        let known = machine::device::find(driver).is_some()
+            || DRIVE_DEVICES.contains(&driver.as_str())
+            || CHAR_DEVICES.contains(&driver.as_str());
+        let board = matches!(driver.as_str(), "PIIX4_PM" | "ICH9-LPC");
+        // GAP: devices of the board have no properties yet; what they do is what "off" asks for.
+        if board && !matches!(value.as_str(), "0" | "off") {
+            let text = format!("-global {driver}.{property}={value} is not supported yet");
+            return Err(Error::new(text));
+        }
+        if !known && !board {
+            qapi::warn(&format!(
+                "global {driver}.{property} has invalid class name"
+            ));
+        }
+        for device in plan.devices.iter_mut().filter(|d| d.driver == *driver) {
+            let properties = &mut device.properties;
+            properties
+                .entry(property.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
+    Ok(())
+}
+
+fn rtc(plan: &mut Plan, value: &str) -> Result<()> {
+    for (key, value) in pairs(value, "base") {
+        match (key.as_str(), value.as_str()) {
+            ("base", "utc") => plan.rtc_base = None,
+            ("base", "localtime") => {
+                // GAP: the host's time zone is not known here.
+                return Err(Error::new("base=localtime is not supported yet"));
+            }
+            ("base", date) => {
+                let seconds = super::values::date(date);
+                plan.rtc_base = Some(seconds.ok_or_else(|| {
+                    let hint = "valid formats: '2006-06-17T16:01:21' or '2006-06-17'";
+                    Error::new("invalid datetime format").hint(hint)
+                })?);
+            }
+            ("clock", "host" | "rt" | "vm") | ("driftfix", "none") => {}
+            ("clock", _) => return Err(Error::new(format!("invalid option value '{value}'"))),
+            ("driftfix", "slew") => {
+                return Err(Error::new("driftfix=slew is not supported yet"));
+            }
+            ("driftfix", _) => return Err(Error::new(format!("invalid option value '{value}'"))),
+            _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
+        }
+    }
+    Ok(())
+}
+
+fn msg(_: &mut Plan, value: &str) -> Result<()> {
+    for (key, value) in pairs(value, "timestamp") {
+        match key.as_str() {
+            "timestamp" => qapi::stamp(super::values::switch("timestamp", &value)?),
+            "guest-name" => {
+                if super::values::switch("guest-name", &value)? {
+                    return Err(Error::new("'guest-name' is not supported yet"));
+                }
+            }
+            _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
+        }
+    }
+    Ok(())
+}
+
+fn audio(_: &mut Plan, value: &str) -> Result<()> {
+    for (key, value) in given(value)? {
+        match (key.as_str(), value.as_str()) {
+            ("driver", "none") | ("id", _) => {}
+            ("driver", other) => {
+                let text = format!("audio driver '{other}' is not supported yet");
+                return Err(Error::new(text));
+            }
+            _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
+        }
+    }
+    Ok(())
 }

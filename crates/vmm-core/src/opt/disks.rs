@@ -14,6 +14,15 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         action: Action::Value(drive),
     },
     OptionEntry {
+        name: "blockdev",
+        argument: "[driver=]driver[,node-name=N][,read-only=on|off][,...]",
+        help: "configure a block backend",
+        action: Action::Value(|plan, text| {
+            plan.blockdevs.push(text.to_owned());
+            Ok(())
+        }),
+    },
+    OptionEntry {
         name: "hda",
         argument: "file",
         help: "use 'file' as hard disk 0",
@@ -172,6 +181,10 @@ const KEYS: &[Key] = &[
         r.serial = value.to_owned();
         Ok(())
     }),
+    ("copy-on-read", |r, name, value| {
+        r.copy_on_read = values::switch(name, value)?;
+        Ok(())
+    }),
     ("werror", |_, _, value| error_action("write", value)),
     ("rerror", |_, _, value| error_action("read", value)),
 ];
@@ -193,12 +206,31 @@ fn error_action(what: &str, value: &str) -> Result<()> {
     }
 }
 
+/// Whether a key limits how much the disk may do.
+fn is_limit(name: &str) -> bool {
+    let bare = name.strip_prefix("throttling.").unwrap_or(name);
+    bare != name || bare.starts_with("bps") || bare.starts_with("iops")
+}
+
+/// A limit of zero is none.
+// GAP: limits of what a disk may do in a second.
+fn limit(name: &str, value: &str) -> Result<()> {
+    match value {
+        "0" => Ok(()),
+        _ => Err(Error::new(format!("limit '{name}' is not supported yet"))),
+    }
+}
+
 fn drive(plan: &mut Plan, text: &str) -> Result<()> {
     let mut request = DriveRequest {
         text: format!("-drive {text}"),
         ..DriveRequest::default()
     };
     for (name, value) in values::pairs(text, "file") {
+        if is_limit(&name) {
+            limit(&name, &value)?;
+            continue;
+        }
         match KEYS.iter().find(|(key, _)| *key == name) {
             Some((_, set)) => set(&mut request, &name, &value)?,
             None => request.driver_options.push((name, value)),

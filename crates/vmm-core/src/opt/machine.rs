@@ -7,6 +7,9 @@ use super::values::{number, pairs, size, switch, uuid};
 use super::{Action, OptionEntry};
 use crate::plan::{AccelRequest, Plan, Smp};
 
+/// The machine when `-M` says nothing.
+pub(crate) const DEFAULT_MACHINE: &str = "pc";
+
 pub(super) const OPTIONS: &[OptionEntry] = &[
     OptionEntry {
         name: "h",
@@ -80,8 +83,16 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         help: "set the name of the guest",
         action: Action::Value(|plan, value| {
             for (key, value) in pairs(value, "guest") {
-                if key == "guest" {
-                    plan.name = Some(value);
+                match key.as_str() {
+                    "guest" => plan.name = Some(value),
+                    // GAP: the process keeps its name. Threads have theirs in any case.
+                    "process" => {
+                        return Err(Error::new("'process' is not supported yet"));
+                    }
+                    "debug-threads" => {
+                        switch("debug-threads", &value)?;
+                    }
+                    _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
                 }
             }
             Ok(())
@@ -131,6 +142,7 @@ fn machine(plan: &mut Plan, value: &str) -> Result<()> {
             "initrd" => plan.initrd = Some(value),
             "append" => plan.append = Some(value),
             "firmware" => plan.bios = Some(value),
+            "memory-backend" => plan.memory_backend = Some(value),
             // What these switch on or off is not there to begin with, or the same either way.
             "usb" | "vmport" | "dump-guest-core" | "mem-merge" | "smm" | "acpi"
                 if matches!(value.as_str(), "on" | "off" | "auto") => {}
@@ -220,7 +232,7 @@ pub(super) fn machines() -> String {
         }
         lines.push(line);
         for (n, version) in board.versions.iter().enumerate() {
-            let default = if n == 0 && board.name == "pc" {
+            let default = if n == 0 && board.name == DEFAULT_MACHINE {
                 " (default)"
             } else {
                 ""

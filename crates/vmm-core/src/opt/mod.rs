@@ -12,9 +12,15 @@ mod disks;
 mod machine;
 mod missing;
 mod net;
+mod objects;
+mod parameters;
+mod readconfig;
 mod values;
 
 use qapi::{Error, Result};
+
+pub(crate) use self::machine::DEFAULT_MACHINE;
+pub(crate) use parameters::PARAMETERS;
 
 use crate::plan::Plan;
 
@@ -53,6 +59,7 @@ pub const OPTIONS: &[(&str, &[OptionEntry])] = &[
     ("Block device options", disks::OPTIONS),
     ("Network options", net::OPTIONS),
     ("Character device options", chars::OPTIONS),
+    ("Object options", objects::OPTIONS),
     ("Boot Image or Kernel specific", boot::OPTIONS),
     ("Debug/Expert options", debug::OPTIONS),
     ("Options that are known and not there yet", missing::OPTIONS),
@@ -79,7 +86,15 @@ fn find(name: &str) -> Option<&'static OptionEntry> {
 /// # Errors
 /// A word that is no option, a value that is none, an option that is not there yet.
 pub fn parse(words: &[String]) -> Result<Outcome> {
-    let mut plan = Plan::default();
+    parse_as(words, Plan::default())
+}
+
+/// Reads the command line over a plan that begins with other defaults.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_as(words: &[String], plan: Plan) -> Result<Outcome> {
+    let mut plan = plan;
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
@@ -96,12 +111,12 @@ pub fn parse(words: &[String]) -> Result<Outcome> {
         match option.action {
             Action::Flag(set) => set(&mut plan)?,
             Action::Print(text) => return Ok(Outcome::Print(text())),
-            Action::Value(set) => {
+            Action::Value(_) => {
                 let value = argument()?;
                 if let Some(text) = help_of(option.name, value) {
                     return Ok(Outcome::Print(text));
                 }
-                set(&mut plan, value).map_err(|error| error.prefix(format!("{word} {value}: ")))?;
+                apply(&mut plan, option, word, value)?;
             }
             Action::Missing { argument: takes } => {
                 if takes {
@@ -113,8 +128,17 @@ pub fn parse(words: &[String]) -> Result<Outcome> {
             }
         }
     }
+    debug::apply_globals(&mut plan)?;
     plan.check()?;
     Ok(Outcome::Run(Box::new(plan)))
+}
+
+/// Gives an option its value; `word` is how the user wrote it.
+fn apply(plan: &mut Plan, option: &OptionEntry, word: &str, value: &str) -> Result<()> {
+    let Action::Value(set) = option.action else {
+        return Err(Error::new(format!("{word}: this option takes no value")));
+    };
+    set(plan, value).map_err(|error| error.prefix(format!("{word} {value}: ")))
 }
 
 /// The list that `help` as a value asks for.
@@ -128,6 +152,10 @@ fn help_of(option: &str, value: &str) -> Option<String> {
         "cpu" => Some(crate::cpu::help()),
         "device" => Some(debug::devices()),
         "d" => Some(debug::log_items()),
+        "chardev" => Some(chars::backends()),
+        "object" => Some(objects::types()),
+        "vga" => Some(chars::video_cards()),
+        "netdev" => Some("Available netdev backend types:\n".to_owned()),
         _ => None,
     }
 }

@@ -43,3 +43,33 @@ pub(super) fn uuid(text: &str) -> Result<[u8; 16]> {
 pub(super) fn pairs(text: &str, implied: &str) -> Vec<(String, String)> {
     qapi::opts::split(text, Some(implied))
 }
+
+/// `2006-06-17T16:01:21` or `2006-06-17` as seconds since 1970.
+pub(super) fn date(text: &str) -> Option<i64> {
+    let (day, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
+    let numbers = |text: &str, by: char| -> Option<Vec<i64>> {
+        text.split(by).map(|part| part.parse().ok()).collect()
+    };
+    let (day, time) = (numbers(day, '-')?, numbers(time, ':')?);
+    let ([year, month, day], [hour, minute, second]) = (day.as_slice(), time.as_slice()) else {
+        return None;
+    };
+    let fits = (1970..=9999).contains(year)
+        && (1..=12).contains(month)
+        && (1..=31).contains(day)
+        && (0..24).contains(hour)
+        && (0..60).contains(minute)
+        && (0..61).contains(second);
+    if !fits {
+        return None;
+    }
+    // Years begin in March here, so that the leap day is their last.
+    let (y, m) = if *month > 2 {
+        (*year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1;
+    const UNTIL_1970: i64 = 719_468;
+    Some((days - UNTIL_1970) * 86_400 + hour * 3600 + minute * 60 + second)
+}

@@ -9,6 +9,12 @@ use crate::names::cr;
 
 pub use query::{query, xcr0};
 
+/// All feature bits that have a name.
+pub fn feature_names() -> impl Iterator<Item = (Feature, &'static str)> {
+    let all = names::NAMES.iter();
+    all.map(|(name, leaf, bit)| (Feature(*leaf, *bit), *name))
+}
+
 /// Width of a physical address.
 pub const PHYSICAL_BITS: u32 = 40;
 
