@@ -95,5 +95,10 @@ fn linux_writes_to_an_ide_disk() {
 
 #[test]
 fn linux_writes_to_an_ahci_disk() {
-    writes_to("-M q35 -smp 2", "ide", "sda", &["ahci", "sd_mod", "ext4"]);
+    writes_to(
+        "-M q35 -smp 2",
+        "ide",
+        "sda",
+        &["ahci", "sd_mod", "crc32c_generic", "ext4"],
+    );
 }
