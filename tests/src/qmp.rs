@@ -96,7 +96,9 @@ impl Machine {
         if arguments.as_object().is_none_or(|given| !given.is_empty()) {
             request["arguments"] = arguments.clone();
         }
-        if let Err(error) = writeln!(self.stream.get_mut(), "{request}") {
+        // In one piece: who is asked to quit is gone when the closing brace has come.
+        let line = format!("{request}\n");
+        if let Err(error) = self.stream.get_mut().write_all(line.as_bytes()) {
             let said = std::fs::read_to_string(&self.said).unwrap_or_default();
             let ended = self.child.try_wait();
             panic!("{request} cannot be sent ({error}, {ended:?}): {said}");
