@@ -71,7 +71,7 @@ fn ping(first: &std::path::Path, accelerator: &str) {
     }
     for end in &mut ends {
         end.hear("virtio_rng", PATIENCE);
-        end.hear("32\n", PATIENCE);
+        end.hear("32", PATIENCE);
         end.hear("3 packets received", PATIENCE);
     }
 }
