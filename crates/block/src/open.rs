@@ -230,9 +230,15 @@ impl Session {
         {
             file = filter::named(file, &filename)?;
         }
-        if let (Some(cache), None) = (options.get("cache"), file.get("cache")) {
+        if let (Some(Value::Dict(cache)), None) = (options.get("cache"), file.get("cache")) {
             // It is the child's too, unless that has its own.
-            file.insert("cache", cache.clone());
+            let mut below = cache.clone();
+            for (key, _) in cache.iter() {
+                if !["direct", "no-flush"].contains(&key) {
+                    below.remove(key);
+                }
+            }
+            file.insert("cache", below);
         }
         let driver = opts::take_str(&mut options, "driver")?;
         if let Some(driver) = driver.as_deref() {

@@ -139,6 +139,9 @@ fn caches(options: &mut Dict, header: &Header) -> Result<(u64, u64)> {
     }
     // More than all tables need is no more than that; refcounts have no such end.
     let most = i32::MAX.unsigned_abs().into();
+    if refcounts.is_some_and(|size| size / cluster > most) {
+        return Err(invalid("Refcount cache size too big"));
+    }
     if refcounts.is_some_and(|size| size > most) {
         return Err(invalid("Could not allocate metadata caches"));
     }

@@ -110,6 +110,10 @@ fn cache(options: &mut Dict, mode: CacheMode) -> qapi::Result<CacheMode> {
     };
     let direct = switch("direct", "cache.direct")?.unwrap_or(mode.direct());
     let no_flush = switch("no-flush", "cache.no-flush")?.unwrap_or(mode.no_flush());
+    if let Some((key, value)) = cache.into_entries().into_iter().next() {
+        // Whoever has no such option says so.
+        options.insert(format!("cache.{key}"), value);
+    }
     Ok(match (direct, no_flush) {
         (true, _) => CacheMode::None,
         (false, true) => CacheMode::Unsafe,
