@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod encrypted;
+mod explain;
 mod growth;
 mod hyperv;
 mod matrix;

@@ -115,6 +115,21 @@ fn empty_images_are_alike() {
     }
 }
 
+/// Formats without a `preallocation` of their own hand it to the file that they are in.
+#[test]
+fn the_file_is_told_of_preallocation() {
+    for case in CASES {
+        for mode in ["off", "metadata", "falloc", "full", "bogus"] {
+            let mut pair = require!(Pair::new(&story(case, mode)));
+            let mut options = format!("preallocation={mode}");
+            if !case.options.is_empty() {
+                options = format!("{},{options}", case.options);
+            }
+            pair.run(&["create", "-f", case.format, "-o", &options, "t.img", "1M"]);
+        }
+    }
+}
+
 #[test]
 fn sizes_that_cannot_be_are_refused_alike() {
     for case in CASES {

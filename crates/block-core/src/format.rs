@@ -193,6 +193,8 @@ pub struct FormatInfo {
     pub backing: Option<BackingLink>,
     /// `format-specific`: the `data` record; `None` when the format has none.
     pub specific: Option<Dict>,
+    /// What a foreign image uses, in plain words, a sentence each; shown where the user asks for an explanation.
+    pub uses: Vec<String>,
     /// What names the content in images that stand on this one; not shown.
     pub content_id: Option<String>,
 }

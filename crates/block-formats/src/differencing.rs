@@ -233,6 +233,11 @@ impl<P: Parts> Lookup for Differencing<P> {
             backing: Some(self.parent.clone()),
             specific: Some(specific),
             content_id: Some(self.id.clone()),
+            uses: vec![format!(
+                "differencing disk, in blocks of {}: what it lacks is read from its parent '{}'",
+                qapi::format_size(self.block),
+                self.parent.file
+            )],
             ..FormatInfo::default()
         }
     }

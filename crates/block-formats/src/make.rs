@@ -61,7 +61,7 @@ pub(crate) async fn named_file(
     length: u64,
 ) -> Result<Arc<Edge>> {
     let mut options = Dict::new();
-    for name in ["nocow", "extent_size_hint"] {
+    for name in ["nocow", "extent_size_hint", "preallocation"] {
         if let Some(value) = request.options.get(name) {
             options.insert(name, value.clone());
         }

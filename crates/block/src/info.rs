@@ -34,6 +34,8 @@ pub struct ImageInfo {
     pub snapshots: Vec<SnapshotInfo>,
     /// Driver-specific record.
     pub specific: Option<Dict>,
+    /// What it uses, in plain words; not part of the record.
+    pub uses: Vec<String>,
     /// Children but for the backing file.
     pub children: Vec<(String, Self)>,
 }
@@ -108,6 +110,7 @@ impl ImageInfo {
         self.compressed = format.compressed;
         self.dirty = format.dirty;
         self.specific = format.specific;
+        self.uses = format.uses;
         self.backing = format.backing.map(|link| {
             let full = image.resolve(&link.file).ok();
             (link, full)

@@ -12,6 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub use tokio::task::{JoinHandle, JoinSet};
 
+/// Address space of a thread's stack. Futures over backing chains nest a level a file, up to 200 of them; memory
+/// is taken only for what is used.
+const STACK: usize = 16 << 20;
+
 /// Threads that the runtime has: one for each CPU this process may use.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
@@ -25,6 +29,7 @@ pub fn threads() -> usize {
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads())
+        .thread_stack_size(STACK)
         .enable_all()
         .build()?;
     let output = runtime.block_on(async {
@@ -112,6 +117,7 @@ impl Background {
     pub fn new(threads: usize) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
+            .thread_stack_size(STACK)
             .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))

@@ -9,9 +9,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use block_core::{
-    BoxFuture, Edge, Extent, ExtentKind, FormatDriver, OpenRequest, Opened, Place, ProbeInput, Slot,
+    BoxFuture, Edge, Extent, ExtentKind, FormatDriver, FormatInfo, OpenRequest, Opened, Place,
+    ProbeInput, Slot,
 };
-use qapi::Result;
+use qapi::{Result, format_size};
 
 use crate::bytes::le32;
 use crate::read_only::{Lookup, ReadOnly, could_not_read, disk_size};
@@ -167,6 +168,16 @@ fn zero(len: u64) -> Extent {
 impl Lookup for Bochs {
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn info(&self) -> FormatInfo {
+        let extent = format_size(self.header.extent.into());
+        FormatInfo {
+            uses: vec![format!(
+                "growing disk of Bochs, in extents of {extent}, read only"
+            )],
+            ..FormatInfo::default()
+        }
     }
 
     fn map(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Extent>> {

@@ -9,9 +9,10 @@ mod offsets;
 use std::io;
 
 use block_core::{
-    BoxFuture, Extent, ExtentKind, FormatDriver, OpenRequest, Opened, Place, ProbeInput, Slot,
+    BoxFuture, Extent, ExtentKind, FormatDriver, FormatInfo, OpenRequest, Opened, Place,
+    ProbeInput, Slot,
 };
-use qapi::Result;
+use qapi::{Result, format_size};
 
 use crate::deflate;
 use crate::read_only::{Lookup, ReadOnly, could_not_read, disk_size};
@@ -96,6 +97,16 @@ impl Cloop {
 impl Lookup for Cloop {
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn info(&self) -> FormatInfo {
+        let block = format_size(self.block.into());
+        FormatInfo {
+            uses: vec![format!(
+                "compressed loop image: blocks of {block} packed by zlib, read only"
+            )],
+            ..FormatInfo::default()
+        }
     }
 
     fn map(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Extent>> {

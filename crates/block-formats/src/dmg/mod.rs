@@ -13,12 +13,13 @@ use std::io;
 use std::sync::Arc;
 
 use block_core::{
-    BoxFuture, Edge, Extent, ExtentKind, FormatDriver, OpenRequest, Opened, Place, ProbeInput, Slot,
+    BoxFuture, Edge, Extent, ExtentKind, FormatDriver, FormatInfo, OpenRequest, Opened, Place,
+    ProbeInput, Slot,
 };
 use qapi::{Error, Result};
 
 use crate::read_only::{Lookup, ReadOnly, could_not_open, could_not_read, disk_size};
-use chunks::{Chunk, Chunks, Kind};
+use chunks::{Chunk, Chunks, Kind, Packing};
 use trailer::{Table, Trailer};
 
 /// dmg
@@ -108,6 +109,15 @@ impl Failure {
     }
 }
 
+/// Kinds of chunks, in words.
+const KINDS: &[(Kind, &str)] = &[
+    (Kind::Plain, "as they are"),
+    (Kind::Zero, "of zeroes"),
+    (Kind::Packed(Packing::Zlib), "packed by zlib"),
+    (Kind::Packed(Packing::Bzip2), "packed by bzip2"),
+    (Kind::Packed(Packing::Lzma), "packed by lzma"),
+];
+
 struct Dmg {
     size: u64,
     /// By their first sector; none is empty.
@@ -168,6 +178,20 @@ fn zero(len: u64) -> Extent {
 impl Lookup for Dmg {
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn info(&self) -> FormatInfo {
+        let mut uses = vec!["disk image of macOS, read only".to_owned()];
+        for (kind, words) in KINDS {
+            let count = self.chunks.iter().filter(|c| c.kind == *kind).count();
+            if count > 0 {
+                uses.push(format!("{count} chunks {words}"));
+            }
+        }
+        FormatInfo {
+            uses,
+            ..FormatInfo::default()
+        }
     }
 
     fn map(&self, offset: u64, len: u64) -> BoxFuture<'_, io::Result<Extent>> {

@@ -35,7 +35,14 @@ pub(super) async fn create(request: CreateRequest<'_>) -> Result<()> {
         .filter(|end| i64::try_from(*end).is_ok())
         .ok_or_else(too_large)?;
     let made = volume::make(options, &passphrase, detached).await?;
-    let file = make::file(&request).await?;
+    // The file itself starts empty: the payload's length is what is made ahead.
+    let mut options = request.options.clone();
+    options.remove("preallocation");
+    let empty = CreateRequest {
+        options: &options,
+        ..request
+    };
+    let file = make::file(&empty).await?;
     file.truncate(end, preallocation).await?;
     let area = Area {
         file,

@@ -8,13 +8,13 @@ mod create;
 mod header;
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use block_core::{
     BoxFuture, CheckRequest, CreateRequest, Fix, FormatDriver, FormatInfo, OpenRequest, Opened,
     ProbeInput,
 };
-use qapi::{Dict, Error, Result, opts};
+use qapi::{Dict, Error, Result, format_size, opts};
 
 use crate::blocks::{Blocks, Cell, Checker, Core, Scheme};
 use crate::bytes::le32;
@@ -166,7 +166,19 @@ impl Scheme for Parallels {
     }
 
     fn info(&self, _core: &Core) -> FormatInfo {
-        FormatInfo::default()
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = vec![format!(
+            "expanding disk of Parallels, in blocks of {}, placed in units of {} bytes",
+            format_size(self.cluster),
+            self.unit
+        )];
+        if state.unclean {
+            uses.push("its last writer did not close it; `check -r all` mends that".to_owned());
+        }
+        FormatInfo {
+            uses,
+            ..FormatInfo::default()
+        }
     }
 
     fn checker(&self) -> Option<&dyn Checker> {

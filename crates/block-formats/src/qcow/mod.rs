@@ -14,7 +14,7 @@ use block_core::{
     BackingLink, BoxFuture, Cipher, CreateRequest, Edge, FormatDriver, FormatInfo, OpenRequest,
     Opened, ProbeInput,
 };
-use qapi::{Error, Result};
+use qapi::{Error, Result, format_size};
 
 use crate::blocks::{Blocks, Cell, Core, Packer, Scheme};
 use crate::bytes::{be32, be64};
@@ -214,6 +214,22 @@ impl Qcow {
     }
 }
 
+impl Qcow {
+    fn uses(&self, block: u64) -> Vec<String> {
+        let mut uses = vec![format!(
+            "version 1 of QEMU's own format, in clusters of {}",
+            format_size(block)
+        )];
+        if self.sealed.is_some() {
+            uses.push(
+                "encrypted by its old AES, which is weak: its key is the password itself"
+                    .to_owned(),
+            );
+        }
+        uses
+    }
+}
+
 impl Scheme for Qcow {
     fn cell(&self, raw: u64) -> Cell {
         if raw == 0 {
@@ -249,6 +265,7 @@ impl Scheme for Qcow {
             encrypted: self.sealed.is_some(),
             cluster_size: Some(core.block),
             backing: self.backing.clone(),
+            uses: self.uses(core.block),
             ..FormatInfo::default()
         }
     }

@@ -16,7 +16,7 @@ use block_core::{
     BackingLink, BoxFuture, CreateRequest, Edge, Fix, FormatDriver, FormatInfo, OpenRequest,
     Opened, ProbeInput,
 };
-use qapi::{Error, Result};
+use qapi::{Error, Result, format_size};
 
 use crate::blocks::{Blocks, Cell, Checker, Core, HeaderChange, Scheme};
 use crate::bytes::le64;
@@ -207,6 +207,10 @@ impl Scheme for Qed {
             // Whoever opens it for writing repairs it first, and readers are told the same.
             dirty: Some(false),
             backing: backing.clone(),
+            uses: vec![format!(
+                "QEMU's enhanced disk, an older format, in clusters of {}",
+                format_size(self.cluster)
+            )],
             ..FormatInfo::default()
         }
     }

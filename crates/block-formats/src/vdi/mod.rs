@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use block_core::{
     BoxFuture, CreateRequest, FormatDriver, FormatInfo, OpenRequest, Opened, ProbeInput,
 };
-use qapi::{Error, Result};
+use qapi::{Error, Result, format_size};
 
 use crate::blocks::{Blocks, Cell, Checker, Core, Scheme};
 use crate::bytes::le32;
@@ -144,6 +144,18 @@ impl Scheme for Vdi {
         FormatInfo {
             dirty: Some(false),
             cluster_size: Some(BLOCK),
+            uses: vec![
+                format!(
+                    "{} disk of VirtualBox, in blocks of {}",
+                    if self.fixed { "static" } else { "dynamic" },
+                    format_size(BLOCK)
+                ),
+                format!(
+                    "{} of {} blocks are in the file",
+                    self.told.load(Ordering::Relaxed),
+                    self.blocks
+                ),
+            ],
             ..FormatInfo::default()
         }
     }

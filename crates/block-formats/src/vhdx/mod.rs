@@ -21,14 +21,14 @@ mod session;
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use block_core::{
     BackingLink, BoxFuture, CreateRequest, Edge, FormatDriver, FormatInfo, OpenRequest, Opened,
     ProbeInput,
 };
-use qapi::{Error, Result};
+use qapi::{Error, Result, format_size};
 
 use crate::blocks::{Blocks, Cell, Checker, Core, Scheme, errno};
 use crate::differencing::{Bits, Differencing, Part, Parts};
@@ -163,6 +163,23 @@ struct Vhdx {
     replayed: AtomicBool,
 }
 
+impl Vhdx {
+    fn uses(&self, block: u64) -> Vec<String> {
+        let kind = if self.fixed { "fixed" } else { "dynamic" };
+        let mut uses = vec![
+            format!(
+                "{kind} disk of Hyper-V, in blocks of {}",
+                format_size(block)
+            ),
+            format!("logical sectors of {} bytes", self.sector),
+        ];
+        if self.replayed.load(Ordering::Acquire) {
+            uses.push("its log held changes of a writer that was cut off; they count".to_owned());
+        }
+        uses
+    }
+}
+
 impl Scheme for Vhdx {
     fn entry(&self, block: u64) -> (u64, u64) {
         self.layout.entry(block)
@@ -197,6 +214,7 @@ impl Scheme for Vhdx {
             dirty: Some(false),
             cluster_size: Some(core.block),
             content_id: Some(self.id.clone()),
+            uses: self.uses(core.block),
             ..FormatInfo::default()
         };
         if self.sector != 512 {

@@ -7,7 +7,7 @@ use block_core::{
     BoxFuture, Check, Compress, Extent as Found, ExtentKind, Format, FormatInfo, Geometry, Node,
     Place, Placement, Slot, ZeroFlags,
 };
-use qapi::{Dict, Error, Value};
+use qapi::{Dict, Error, Value, format_size};
 
 use super::extent::{Extent, Kind, Sparse};
 use super::{Vmdk, grains};
@@ -250,6 +250,32 @@ impl Vmdk {
         self.file.flush().await
     }
 
+    fn uses(&self) -> Vec<String> {
+        let mut uses = vec![format!("disk of VMware, of type {}", self.create_type)];
+        uses.extend(self.extents.iter().map(|extent| {
+            let kind = match extent.sparse() {
+                Some(s) if s.packed => {
+                    format!("packed grains of {}", format_size(s.core.block))
+                }
+                Some(s) => format!("grains of {}", format_size(s.core.block)),
+                None => "plain data".to_owned(),
+            };
+            let node = extent.file.node();
+            format!(
+                "{} in '{}': {kind}",
+                format_size(extent.len),
+                node.filename()
+            )
+        }));
+        if let Some(parent) = &self.backing {
+            uses.push(format!(
+                "what it lacks is read from its parent '{}'",
+                parent.file
+            ));
+        }
+        uses
+    }
+
     fn describe(&self) -> FormatInfo {
         let mut specific = Dict::new();
         specific.insert("create-type", self.create_type.as_str());
@@ -277,6 +303,7 @@ impl Vmdk {
             dirty: alike.then_some(false),
             backing: self.backing.clone(),
             specific: Some(specific),
+            uses: self.uses(),
             ..FormatInfo::default()
         }
     }

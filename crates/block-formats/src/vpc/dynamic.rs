@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use block_core::{BoxFuture, Edge, FormatInfo, Opened};
-use qapi::{Error, Result};
+use qapi::{Error, Result, format_size};
 
 use super::Found;
 use super::footer::{FOOTER, Footer, checksum};
@@ -46,6 +46,20 @@ struct Dynamic {
     id: String,
     /// Bytes of the bitmap before a block.
     bitmap: u64,
+}
+
+impl Dynamic {
+    fn uses(&self, block: u64) -> Vec<String> {
+        let mut uses = vec![format!(
+            "dynamic disk of Virtual PC, in blocks of {}, each behind a bitmap of {} bytes",
+            format_size(block),
+            self.bitmap
+        )];
+        if self.damaged {
+            uses.push("one of its two footers is damaged; the other counts".to_owned());
+        }
+        uses
+    }
 }
 
 /// The header of a dynamic or differencing disk.
@@ -212,6 +226,7 @@ impl Scheme for Dynamic {
             dirty: Some(false),
             cluster_size: Some(core.block),
             content_id: Some(self.id.clone()),
+            uses: self.uses(core.block),
             ..FormatInfo::default()
         }
     }

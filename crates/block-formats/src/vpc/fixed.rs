@@ -127,6 +127,9 @@ impl Format for Fixed {
         Box::pin(std::future::ready(Ok(FormatInfo {
             dirty: Some(false),
             content_id: Some(self.id.clone()),
+            uses: vec![
+                "fixed disk of Virtual PC: plain data with a footer of 512 bytes".to_owned(),
+            ],
             ..FormatInfo::default()
         })))
     }

@@ -1,9 +1,9 @@
 //! `info`: what an image is.
 
 use block::{ImageInfo, Layer};
-use clap::ArgMatches;
+use clap::{Arg, ArgAction, ArgMatches};
 use qapi::out;
-use qapi::{Value, format_size, json};
+use qapi::{Dict, Value, format_size, json};
 
 use super::{Command, snapshot};
 use crate::cli::{self, Args, Failure, Outcome, Output, flag, value};
@@ -19,6 +19,10 @@ pub(super) const COMMAND: Command = Command {
         (
             "info --backing-chain --output=json disk.qcow2",
             "all files it stands on, for programs",
+        ),
+        (
+            "info --explain disk.vmdk",
+            "and in plain words what the other program's format does there",
         ),
     ],
     args,
@@ -43,6 +47,12 @@ fn args(command: clap::Command) -> clap::Command {
             'U',
             "open image in shared mode for concurrent access",
         ))
+        .arg(
+            Arg::new("explain")
+                .long("explain")
+                .action(ArgAction::SetTrue)
+                .help("also say in plain words what an image of another program uses"),
+        )
         .arg(cli::output())
         .arg(cli::object())
         .arg(cli::operands())
@@ -63,18 +73,17 @@ async fn run(matches: ArgMatches) -> Outcome {
     };
     let chain = args.has("backing-chain");
     let found = block::info(&args.session()?, layer, to_look(&args), chain).await?;
+    let explain = args.has("explain");
+    let record = |info: &ImageInfo| Value::Dict(record(info, explain));
     match output {
-        Output::Json if chain => {
-            let all = found.iter().map(|i| Value::Dict(i.to_dict())).collect();
-            cli::print_json(&Value::List(all));
-        }
+        Output::Json if chain => cli::print_json(&Value::List(found.iter().map(record).collect())),
         Output::Json => {
             for info in &found {
-                cli::print_json(&info.to_dict().into());
+                cli::print_json(&record(info));
             }
         }
         Output::Human => {
-            let all: Vec<String> = found.iter().map(human).collect();
+            let all: Vec<String> = found.iter().map(|info| human(info, explain)).collect();
             out::text(&all.join("\n"));
         }
     }
@@ -91,9 +100,25 @@ fn disk_size(info: &ImageInfo) -> String {
         .map_or_else(|| "unavailable".to_owned(), format_size)
 }
 
-fn human(info: &ImageInfo) -> String {
+/// The record for programs.
+fn record(info: &ImageInfo, explain: bool) -> Dict {
+    let mut record = info.to_dict();
+    if explain {
+        let uses = info.uses.iter().map(|line| Value::from(line.as_str()));
+        record.insert("uses", Value::List(uses.collect()));
+    }
+    record
+}
+
+fn human(info: &ImageInfo, explain: bool) -> String {
     let mut out = String::new();
     image(info, "/", &mut out);
+    if explain && !info.uses.is_empty() {
+        out.push_str("What it uses:\n");
+        for line in &info.uses {
+            out.push_str(&format!("    {line}\n"));
+        }
+    }
     out
 }
 
