@@ -30,7 +30,7 @@ fn cve_2024_7409_ten_thousand_visitors_leave_nothing_behind() {
             let bytes = &visits[n % visits.len()];
             // It may have hung up on rubbish.
             let _ = std::io::Write::write_all(&mut client.0, bytes);
-            if n % 7 == 0 {
+            if n.is_multiple_of(7) {
                 client.0.read_exact(&mut [0; 18]).expect("a greeting");
             }
         };
