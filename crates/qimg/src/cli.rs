@@ -62,7 +62,8 @@ pub(crate) fn top_level(args: &[String]) -> Top {
             }
             "generate" => {
                 let words: Vec<String> = rest.cloned().collect();
-                return Top::Done(finish("generate", crate::generate::run(&words)));
+                let done = tool_cli::generate(&words, whole());
+                return Top::Done(finish("generate", done.map(|()| 0).map_err(Failure::from)));
             }
             name => {
                 if crate::trace::help(&traces) {
@@ -156,8 +157,16 @@ fn try_help(command: &str) {
     eprintln!("Try '{} {command} --help' for more info", prog_name());
 }
 
+/// The whole command line as one definition.
+fn whole() -> clap::Command {
+    clap::Command::new(prog_name())
+        .version(VERSION)
+        .about("Disk image utility")
+        .subcommands(COMMANDS.iter().map(|command| clap_command(command)))
+}
+
 /// The clap command of one of ours.
-pub(crate) fn clap_command(command: &Command) -> clap::Command {
+fn clap_command(command: &Command) -> clap::Command {
     let prog = prog_name();
     let base = clap::Command::new(command.name)
         .about(command.about)

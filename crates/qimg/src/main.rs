@@ -3,7 +3,6 @@
 
 mod cli;
 mod cmd;
-mod generate;
 mod number;
 mod options;
 mod progress;

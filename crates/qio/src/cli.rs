@@ -4,35 +4,28 @@ use std::process::ExitCode;
 
 use block::{Aio, CacheMode, Session};
 use qapi::getopt::{self, Parsed};
-use qapi::{Error, opts, prog_name};
+use qapi::{Error, opts, out, prog_name};
+use tool_cli::{Request, exit_code};
 
 use crate::background::Background;
-use crate::generate::{self, usage};
 use crate::number::Failed;
-use crate::options;
+use crate::options::{OPTIONS, SHEET, usage};
 use crate::prompt::Prompt;
 use crate::shell::{Mode, Shell, Source};
-use qapi::out;
 
 /// What `--version` shows: the version whose behaviour this is.
 pub(crate) const VERSION: &str = "10.0.2";
 
-fn code(result: qapi::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            qapi::report(&error);
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Runs the tool to its exit code.
 pub(crate) async fn run(words: Vec<String>) -> ExitCode {
-    if let Some(result) = generate::asked(&words) {
-        return code(result);
+    // As a disk's command line these would be refused for three operands.
+    if let Some((first, rest)) = words.split_first()
+        && first == "generate"
+        && let Some(request) = Request::read(rest)
+    {
+        return exit_code(request.run(SHEET.whole()));
     }
-    let parsed = match getopt::parse(&options::for_getopt(), &words) {
+    let parsed = match getopt::parse(&tool_cli::for_getopt(OPTIONS), &words) {
         Ok(parsed) => parsed,
         Err(message) => {
             eprintln!("{}: {message}", prog_name());
@@ -52,21 +45,24 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
         usage();
         return ExitCode::FAILURE;
     }
-    let mode = match mode(&parsed) {
-        Ok(mode) => mode,
-        Err(error) => {
-            qapi::report(&error);
-            return ExitCode::FAILURE;
-        }
+    let (mut shell, mode) = match prepare(&parsed) {
+        Ok(ready) => ready,
+        Err(error) => return exit_code(Err(error)),
     };
+    match work(&mut shell, mode, &parsed).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed) => ExitCode::FAILURE,
+    }
+}
+
+/// A shell without a disk, and how disks are opened.
+fn prepare(parsed: &Parsed) -> qapi::Result<(Shell, Mode)> {
+    let mode = mode(parsed)?;
     let session = Session::new(&parsed.values("allow-path"));
     for object in parsed.values("object") {
-        if let Err(error) = session.add_object(&object) {
-            qapi::report(&error);
-            return ExitCode::FAILURE;
-        }
+        session.add_object(&object)?;
     }
-    let mut shell = Shell {
+    let shell = Shell {
         session,
         disk: None,
         background: Background::default(),
@@ -74,23 +70,22 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
         image_opts: parsed.has("image-opts"),
         reopen: None,
     };
+    Ok((shell, mode))
+}
+
+/// Opens the disk, if one is named, and runs the commands.
+async fn work(shell: &mut Shell, mode: Mode, parsed: &Parsed) -> Result<(), Failed> {
     if let Some(name) = parsed.operands.first() {
         let source = if shell.image_opts {
             Source::Options(spelled_out(name))
         } else {
             Source::Name(name.clone(), parsed.value("f").map(str::to_owned))
         };
-        let opened = shell.open(source, mode).await;
-        if opened.is_err() {
-            return ExitCode::FAILURE;
-        }
+        shell.open(source, mode).await?;
     }
-    let worked = commands(&mut shell, &parsed).await;
+    let worked = commands(shell, parsed).await;
     let closed = shell.close().await;
-    match worked.and(closed) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failed) => ExitCode::FAILURE,
-    }
+    worked.and(closed)
 }
 
 /// An option string whose first word is an option as any other, and not a file.

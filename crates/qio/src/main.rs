@@ -4,7 +4,6 @@
 mod background;
 mod cli;
 mod cmd;
-mod generate;
 mod number;
 mod options;
 mod prompt;

@@ -1,38 +1,15 @@
 //! The table of options: the command line is read by it, and help, man page and completions are printed from it.
 
-use qapi::getopt::Opt;
+use qapi::{out, prog_name};
+use tool_cli::{Entry, Group, Sheet, flag, long_flag, long_with, with};
 
-/// One option.
-pub(crate) struct Entry {
-    pub(crate) opt: Opt,
-    /// What its value is called.
-    pub(crate) value: &'static str,
-    pub(crate) help: &'static str,
-}
+use crate::cli::VERSION;
 
-const fn flag(letter: char, long: &'static str, help: &'static str) -> Entry {
-    Entry {
-        opt: Opt::both(letter, long, false),
-        value: "",
-        help,
-    }
-}
-
-const fn with(letter: char, long: &'static str, value: &'static str, help: &'static str) -> Entry {
-    Entry {
-        opt: Opt::both(letter, long, true),
-        value,
-        help,
-    }
-}
-
-const fn long(name: &'static str, value: &'static str, help: &'static str) -> Entry {
-    Entry {
-        opt: Opt::long(name, !value.is_empty()),
-        value,
-        help,
-    }
-}
+const EXAMPLES: &str = "\
+Examples:
+  {prog} -c 'read -v 0 512' -f raw disk.raw              show the first sector
+  {prog} -c 'write -P 7 1M 64k' -f qcow2 disk.qcow2      fill 64 KiB with sevens
+  {prog} -f qcow2 disk.qcow2                             ask for commands";
 
 /// In the reference's order: that is the order in which getopt lists what an abbreviation may mean.
 pub(crate) const OPTIONS: &[Entry] = &[
@@ -65,30 +42,50 @@ pub(crate) const OPTIONS: &[Entry] = &[
     ),
     with('T', "trace", "TRACE", "what to log"),
     flag('U', "force-share", "take no locks against others"),
-    long(
+    long_with(
         "object",
         "OBJECTDEF",
         "an object such as a 'secret' for passwords",
     ),
-    long("image-opts", "", "the file is an option string"),
-    long(
+    long_flag("image-opts", "the file is an option string"),
+    long_with(
         "allow-path",
         "DIR",
         "names inside images may reach what is beneath DIR",
     ),
 ];
 
-/// What getopt needs of the table.
-pub(crate) fn for_getopt() -> Vec<Opt> {
-    OPTIONS.iter().map(|entry| entry.opt).collect()
+/// What man page and completions are made from.
+pub(crate) const SHEET: Sheet = Sheet {
+    version: VERSION,
+    about: "Reads, writes and tests disks by commands",
+    examples: EXAMPLES,
+    groups: &[Group {
+        title: "Options",
+        entries: OPTIONS,
+    }],
+    file: "the image",
+};
+
+/// What `--help` prints.
+pub(crate) fn usage() {
+    let prog = prog_name();
+    out::line(format!(
+        "Usage: {prog} [OPTIONS]... [-c STRING]... [file]\nQEMU Disk exerciser\n"
+    ));
+    for entry in OPTIONS {
+        out::line(format!("  {:<20} {}", left(entry), entry.help));
+    }
+    out::line(format!(
+        "\n{}\n\nSee '{prog} -c help' for information on available commands.",
+        SHEET.examples()
+    ));
 }
 
-impl Entry {
-    /// The option as help shows it.
-    pub(crate) fn left(&self) -> String {
-        let name = self.opt.long.unwrap_or_default();
-        let letter = self.opt.short.map(|letter| format!("-{letter}, "));
-        let line = format!("{}--{name} {}", letter.unwrap_or_default(), self.value);
-        line.trim_end().to_owned()
-    }
+/// An option as help shows it.
+fn left(entry: &Entry) -> String {
+    let name = entry.opt.long.unwrap_or_default();
+    let letter = entry.opt.short.map(|letter| format!("-{letter}, "));
+    let line = format!("{}--{name} {}", letter.unwrap_or_default(), entry.value);
+    line.trim_end().to_owned()
 }

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use crypto::tls::{self, Endpoint};
-use qapi::getopt::{self, Opt};
+use qapi::getopt;
 use qapi::{Error, Result};
 
 use crate::kernel::{detach, devices};
 use crate::listen;
-use crate::options::{OPTIONS, OWN};
+use crate::options::{self, OPTIONS, OWN, SHEET};
 use crate::settings::Settings;
-use crate::{generate, list, server};
+use crate::{list, server};
 
 /// Why nothing was done.
 enum Stop {
@@ -28,25 +28,12 @@ impl From<Error> for Stop {
 /// Runs the tool to its exit code.
 pub(crate) fn run(words: &[String]) -> ExitCode {
     if words.first().is_some_and(|w| w == "generate") {
-        return code_of(generate::run(&words[1..]));
+        return tool_cli::exit_code(tool_cli::generate(&words[1..], SHEET.whole()));
     }
     let outcome = read(words).and_then(|settings| act(settings).map_err(Stop::Failed));
     match outcome {
         Ok(code) | Err(Stop::Done(code)) => code,
-        Err(Stop::Failed(error)) => {
-            qapi::report(&error);
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn code_of(result: Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            qapi::report(&error);
-            ExitCode::FAILURE
-        }
+        Err(Stop::Failed(error)) => tool_cli::exit_code(Err(error)),
     }
 }
 
@@ -92,16 +79,15 @@ fn take_own(words: &[String], settings: &mut Settings) -> Result<Vec<String>> {
 fn read(words: &[String]) -> Result<Settings, Stop> {
     let mut settings = Settings::default();
     let words = take_own(words, &mut settings)?;
-    let known: Vec<Opt> = OPTIONS.iter().map(|e| e.opt).collect();
-    let (parsed, wrong) = getopt::parse_until(&known, &words);
+    let (parsed, wrong) = getopt::parse_until(&tool_cli::for_getopt(OPTIONS), &words);
     for (name, value) in &parsed.options {
         match name.as_str() {
             "h" => {
-                generate::usage();
+                options::usage();
                 return Err(Stop::Done(ExitCode::SUCCESS));
             }
             "V" => {
-                generate::version();
+                options::version();
                 return Err(Stop::Done(ExitCode::SUCCESS));
             }
             _ => settings.take(name, value.as_deref().unwrap_or_default())?,

@@ -6,7 +6,6 @@ mod daemon;
 mod disk;
 mod door;
 mod export;
-mod generate;
 mod kernel;
 mod list;
 mod listen;

@@ -1,52 +1,19 @@
 //! The table of options: the command line is read by it, and help, man page and completions are printed from it.
 
-use qapi::getopt::Opt;
+use qapi::{out, prog_name};
+use tool_cli::{Entry, Group, Sheet, flag, long_flag, long_with, with};
 
-/// One option.
-pub(crate) struct Entry {
-    pub(crate) opt: Opt,
-    /// What its value is called.
-    pub(crate) value: &'static str,
-    pub(crate) help: &'static str,
-}
+use crate::VERSION;
 
-/// Options that belong together.
-pub(crate) struct Group {
-    pub(crate) title: &'static str,
-    pub(crate) entries: &'static [Entry],
-}
+const ABOUT: &str = "Serves disk images over the network block device protocol";
 
-const fn flag(letter: char, long: &'static str, help: &'static str) -> Entry {
-    Entry {
-        opt: Opt::both(letter, long, false),
-        value: "",
-        help,
-    }
-}
-
-const fn with(letter: char, long: &'static str, value: &'static str, help: &'static str) -> Entry {
-    Entry {
-        opt: Opt::both(letter, long, true),
-        value,
-        help,
-    }
-}
-
-const fn long_flag(long: &'static str, help: &'static str) -> Entry {
-    Entry {
-        opt: Opt::long(long, false),
-        value: "",
-        help,
-    }
-}
-
-const fn long_with(long: &'static str, value: &'static str, help: &'static str) -> Entry {
-    Entry {
-        opt: Opt::long(long, true),
-        value,
-        help,
-    }
-}
+const EXAMPLES: &str = "\
+Examples:
+  {prog} -t -k /run/disk.sock -f qcow2 disk.qcow2    serve on a unix socket until told to stop
+  {prog} -r -p 10810 -f raw disk.raw                 serve to one client, for reading
+  {prog} -c auto -f qcow2 disk.qcow2                 attach to a free /dev/nbdN and print its name
+  {prog} -d /dev/nbd0                                detach it
+  {prog} -L -k /run/disk.sock                        show what a server exports";
 
 /// Everything that the reference knows too, and in its order: that is the order in which getopt lists what an
 /// abbreviation may mean.
@@ -168,17 +135,50 @@ pub(crate) const GROUPS: &[Group] = &[
     },
 ];
 
-impl Entry {
-    /// The part in front of the help text.
-    pub(crate) fn left(&self) -> String {
-        let short = match self.opt.short {
-            Some(letter) => format!("-{letter}, "),
-            None => "    ".to_owned(),
-        };
-        let long = self.opt.long.unwrap_or_default();
-        let equals = if self.value.is_empty() { "" } else { "=" };
-        format!("{short}--{long}{equals}{}", self.value)
+/// What man page and completions are made from.
+pub(crate) const SHEET: Sheet = Sheet {
+    version: VERSION,
+    about: ABOUT,
+    examples: EXAMPLES,
+    groups: GROUPS,
+    file: "the image, or with -d the device",
+};
+
+/// What `--help` prints.
+pub(crate) fn usage() {
+    let prog = prog_name();
+    out::line(format!(
+        "Usage: {prog} [OPTIONS] FILE\n  or:  {prog} -L [OPTIONS]\n{ABOUT}"
+    ));
+    for group in GROUPS {
+        out::line(format!("\n{}:", group.title));
+        for entry in group.entries {
+            let left = left(entry);
+            let gap = if left.len() > 27 {
+                "\n                               "
+            } else {
+                ""
+            };
+            out::line(format!("  {left:<27}{gap}  {}", entry.help));
+        }
     }
+    out::line(format!("\n{}", SHEET.examples()));
+}
+
+/// The part of an option in front of the help text.
+fn left(entry: &Entry) -> String {
+    let short = match entry.opt.short {
+        Some(letter) => format!("-{letter}, "),
+        None => "    ".to_owned(),
+    };
+    let long = entry.opt.long.unwrap_or_default();
+    let equals = if entry.value.is_empty() { "" } else { "=" };
+    format!("{short}--{long}{equals}{}", entry.value)
+}
+
+/// What `--version` prints.
+pub(crate) fn version() {
+    out::line(format!("{} {VERSION} (qnbd)", prog_name()));
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("guest-mem", &["codec", "sys"]),
     ("crypto", &["object", "codec", "qapi"]),
     ("nbd-proto", &["codec"]),
+    ("tool-cli", &["qapi"]),
     ("hw-core", &["accel-core", "backend-core", "block-core"]),
     ("x86-jit", &["x86-cpu"]),
     ("accel-soft", &["x86-cpu", "x86-jit"]),
