@@ -39,8 +39,26 @@ pub struct NodeSpec {
     pub read_only: bool,
     /// `detect-zeroes=`
     pub detect_zeroes: DetectZeroes,
+    /// Discards do something: not `discard=ignore`.
+    pub discards: bool,
     /// `force-share=` (`-U`): let others do anything. Only for read-only nodes.
     pub force_share: bool,
+}
+
+impl NodeSpec {
+    /// A node that can be written, without options: its file's name is its own.
+    pub fn new(name: &str, driver: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            driver,
+            filename: name.to_owned(),
+            options: Dict::new(),
+            read_only: false,
+            detect_zeroes: DetectZeroes::Off,
+            discards: true,
+            force_share: false,
+        }
+    }
 }
 
 /// Block status of one layer. `data` and `zero` may both be true (data known to be zeroes).
@@ -66,7 +84,6 @@ pub struct Node {
     kind: Kind,
     read_only: AtomicBool,
     detect_zeroes: AtomicU8,
-    discards: AtomicBool,
     parents: Mutex<Vec<Weak<Edge>>>,
     /// Serialises read-modify-write where the leaf wants aligned requests.
     unaligned: RangeLock,
@@ -78,7 +95,6 @@ impl Node {
         Arc::new(Self {
             read_only: AtomicBool::new(spec.read_only),
             detect_zeroes: AtomicU8::new(spec.detect_zeroes as u8),
-            discards: AtomicBool::new(true),
             spec,
             kind,
             parents: Mutex::default(),
@@ -272,7 +288,7 @@ impl Node {
     /// Tells that a range is no longer needed; never fails for want of support.
     pub(crate) async fn discard(&self, offset: u64, len: u64) -> io::Result<()> {
         self.check_writable()?;
-        if !self.discards.load(Ordering::Relaxed) {
+        if !self.spec.discards {
             return Ok(());
         }
         let result = match &self.kind {
@@ -533,11 +549,6 @@ impl Node {
         }
         self.read_only.store(read_only, Ordering::Release);
         self.refresh_perms()
-    }
-
-    /// Changes whether discards do anything (`discard=`).
-    pub fn set_discards(&self, on: bool) {
-        self.discards.store(on, Ordering::Relaxed);
     }
 
     /// `detect-zeroes`, by its name.

@@ -9,11 +9,9 @@ use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use qapi::Dict;
-
 use crate::{
-    BoxFuture, DetectZeroes, Edge, Kind, LeafStatus, Limits, Node, NodeSpec, Perms, Preallocation,
-    Protocol, Role, WriteFlags, ZeroFlags,
+    BoxFuture, Edge, Kind, LeafStatus, Limits, Node, NodeSpec, Perms, Preallocation, Protocol,
+    Role, WriteFlags, ZeroFlags,
 };
 
 /// Longest file in bytes: what is behind it fails as on a full file system.
@@ -52,13 +50,8 @@ impl MemoryFile {
     /// A node over it, with this name.
     pub fn node(&self, name: &str, read_only: bool) -> Arc<Node> {
         let spec = NodeSpec {
-            name: name.to_owned(),
-            driver: "memory",
-            filename: name.to_owned(),
-            options: Dict::new(),
             read_only,
-            detect_zeroes: DetectZeroes::Off,
-            force_share: false,
+            ..NodeSpec::new(name, "memory")
         };
         Node::new(spec, Kind::Protocol(Box::new(self.clone())))
     }

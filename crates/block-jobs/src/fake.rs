@@ -6,11 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use block_core::testing::MemoryFile;
 use block_core::{
-    BoxFuture, Compress, DetectZeroes, Edge, Empty, Extent, ExtentKind, Format, FormatInfo,
-    Geometry, Kind, Node, NodeSpec, Perms, Place, Placement, Resize, ResizeRequest, Role, Root,
-    Slot,
+    BoxFuture, Compress, Edge, Empty, Extent, ExtentKind, Format, FormatInfo, Geometry, Kind, Node,
+    NodeSpec, Perms, Place, Placement, Resize, ResizeRequest, Role, Root, Slot,
 };
-use qapi::Dict;
 
 /// Cluster size of the fake.
 pub(crate) const CLUSTER: u64 = 4096;
@@ -231,15 +229,7 @@ pub(crate) fn disk(name: &str, size: u64, backing: Option<&Disk>) -> Disk {
         .unwrap()
     });
     let kind = Kind::format(Box::new(fake.clone()), vec![file.edge(false)], backing);
-    let spec = NodeSpec {
-        name: name.to_owned(),
-        driver: "fake",
-        filename: name.to_owned(),
-        options: Dict::new(),
-        read_only: false,
-        detect_zeroes: DetectZeroes::Off,
-        force_share: false,
-    };
+    let spec = NodeSpec::new(name, "fake");
     let root = Root::attach(Node::new(spec, kind), Perms::NONE, Perms::ALL).unwrap();
     let root = Arc::new(root);
     Disk { root, fake, file }

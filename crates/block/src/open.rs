@@ -9,8 +9,8 @@
 use std::sync::{Arc, Mutex};
 
 use block_core::{
-    Aio, BackingLink, CacheMode, Edge, FormatDriver, Graph, Kind, Node, OpenRequest, Opened, Perms,
-    ProtocolOpen, Role, Root,
+    Aio, BackingLink, CacheMode, Edge, FormatDriver, Graph, Kind, Node, NodeSpec, OpenRequest,
+    Opened, Perms, ProtocolOpen, Role, Root,
 };
 use object::Objects;
 use qapi::{Dict, Error, Value, opts};
@@ -29,12 +29,10 @@ mod filter;
 mod naming;
 mod nodes;
 
-use common::{Common, Made};
+use common::Common;
 pub(crate) use filter::takes_name;
 use naming::Naming;
 
-/// Longest name of a node in bytes.
-const MAX_NAME: usize = 31;
 /// Layers a chain may have.
 const MAX_DEPTH: usize = 200;
 
@@ -306,9 +304,8 @@ impl Session {
             unmap: true,
             ..flags
         };
-        let mut common = Common::take(&mut options, below)?;
+        let mut common = Common::take(&self.graph, &mut options, below)?;
         let all = options.clone();
-        self.check_name(common.node_name.as_deref())?;
         let name = opts::take_str(&mut options, "driver")?.unwrap_or_else(|| "file".to_owned());
         let driver = find_protocol(&name).ok_or_else(|| unknown("driver", &name))?;
         let named = Naming::of_leaf(driver, &all);
@@ -319,13 +316,13 @@ impl Session {
             aio: flags.aio,
             force_share: common.force_share,
             auto_read_only: common.auto_read_only,
-            unmap: common.unmap.unwrap_or(true),
+            unmap: common.unmap,
             object: &|id| self.objects.find(id),
         };
         let protocol = (driver.open)(request).await?;
         common.writable &= !protocol.read_only();
         no_leftovers(&options, &name, true)?;
-        let spec = common.spec(self, driver.name, named.filename, named.options);
+        let spec = common.spec(&self.graph, driver.name, named.filename, named.options);
         self.enter(spec, Kind::Protocol(protocol))
     }
 
@@ -336,7 +333,7 @@ impl Session {
         flags: Flags,
         guessed: bool,
     ) -> qapi::Result<Arc<Node>> {
-        let common = Common::take(&mut options, flags)?;
+        let common = Common::take(&self.graph, &mut options, flags)?;
         let filename = child.filename().to_owned();
         let strong = naming::strong(&options, naming::of_format("raw"));
         let file = Edge::attach("file", Role::Filtered, child, Perms::NONE, Perms::ALL)?;
@@ -350,7 +347,7 @@ impl Session {
         };
         no_leftovers(&options, "raw", false)?;
         let named = Naming::of_image("raw", strong, &filter.children(), None);
-        let spec = common.spec(self, "raw", named.filename, named.options);
+        let spec = common.spec(&self.graph, "raw", named.filename, named.options);
         self.enter(spec, Kind::Filter(filter))
     }
 
@@ -362,9 +359,8 @@ impl Session {
         flags: Flags,
         depth: usize,
     ) -> qapi::Result<Arc<Node>> {
-        let mut common = Common::take(&mut options, flags)?;
+        let mut common = Common::take(&self.graph, &mut options, flags)?;
         common.check_writable(driver)?;
-        self.check_name(common.node_name.as_deref())?;
         let backing = match options.remove("backing") {
             Some(Value::Str(text)) if text.is_empty() => {
                 qapi::warn("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead");
@@ -383,7 +379,7 @@ impl Session {
             options: &mut options,
             read_write,
             check_only: flags.check_only,
-            unmap: common.unmap.unwrap_or(flags.unmap),
+            unmap: common.unmap,
             no_io: flags.no_io,
             gate: &gate,
         })
@@ -407,7 +403,7 @@ impl Session {
         if let Some(below) = &below {
             format.backing_opened(&below.node()).await;
         }
-        let spec = common.spec(self, driver.name, named.filename, named.options);
+        let spec = common.spec(&self.graph, driver.name, named.filename, named.options);
         self.enter(spec, Kind::format(format, edges, below))
     }
 
@@ -483,30 +479,9 @@ impl Session {
         }
     }
 
-    /// Refuses a name that no node can have, before anything is done for the node.
-    fn check_name(&self, name: Option<&str>) -> qapi::Result<()> {
-        let Some(name) = name else {
-            return Ok(());
-        };
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || !name.chars().all(fits) {
-            return Err(Error::new(format!("Invalid node-name: '{name}'")));
-        }
-        if name.len() > MAX_NAME {
-            return Err(Error::new("Node name too long"));
-        }
-        if self.graph.find(name).is_some() {
-            return Err(Error::new(format!(
-                "Duplicate nodes with node-name='{name}'"
-            )));
-        }
-        Ok(())
-    }
-
     /// Puts a driver into the graph.
-    fn enter(&self, made: Made, kind: Kind) -> qapi::Result<Arc<Node>> {
-        let node = Node::new(made.spec, kind);
-        node.set_discards(made.discards);
+    fn enter(&self, spec: NodeSpec, kind: Kind) -> qapi::Result<Arc<Node>> {
+        let node = Node::new(spec, kind);
         self.graph.add(&node)?;
         Ok(node)
     }

@@ -94,7 +94,7 @@ impl Objects {
         };
         let id = match options.remove("id") {
             None => return Err(missing("id")),
-            Some(Value::Str(id)) if is_id(&id) => id,
+            Some(Value::Str(id)) if opts::is_id(&id) => id,
             Some(_) => {
                 return Err(Error::new("Parameter 'id' expects an identifier").hint(
                     "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
@@ -114,14 +114,6 @@ impl Objects {
         all.insert(id, object);
         Ok(())
     }
-}
-
-/// Whether a word can be an id.
-fn is_id(id: &str) -> bool {
-    id.starts_with(|c: char| c.is_ascii_alphabetic())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
 /// A property that must be there is not.

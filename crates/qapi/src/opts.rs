@@ -170,6 +170,12 @@ pub fn parse_bool(name: &str, text: &str) -> Result<bool> {
     }
 }
 
+/// Whether a word can be the id of an object or the name of a node.
+pub fn is_id(word: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(fits)
+}
+
 /// An integer; a minus sign wraps around, as in QEMU.
 fn parse_number(name: &str, text: &str) -> Result<Value> {
     let wrong = || Error::new(format!("Parameter '{name}' expects a number"));

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use block_core::testing::MemoryFile;
 use block_core::{
-    CheckRequest, CreateRequest, DetectZeroes, Fix, FormatDriver, Kind, Node, NodeSpec,
-    OpenRequest, Perms, Root, WriteFlags, ZeroFlags,
+    CheckRequest, CreateRequest, Fix, FormatDriver, Kind, Node, NodeSpec, OpenRequest, Perms, Root,
+    WriteFlags, ZeroFlags,
 };
 use house_tests::{Rng, foreign, hyperv};
 use qapi::{Dict, Error, Value};
@@ -47,13 +47,9 @@ async fn open(driver: &FormatDriver, file: &MemoryFile, write: bool) -> qapi::Re
     })
     .await?;
     let spec = NodeSpec {
-        name: "image".to_owned(),
-        driver: driver.name,
-        filename: "image".to_owned(),
         options,
         read_only: !write,
-        detect_zeroes: DetectZeroes::Off,
-        force_share: false,
+        ..NodeSpec::new("image", driver.name)
     };
     let node = Node::new(spec, Kind::format(opened.format, opened.edges, None));
     let mut used = Perms::CONSISTENT_READ;

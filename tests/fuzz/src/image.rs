@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use block_core::testing::MemoryFile;
 use block_core::{
-    BoxFuture, CheckReport, CheckRequest, CreateRequest, DetectZeroes, Edge, Fix, FormatDriver,
-    Gate, Kind, Node, NodeSpec, OpenRequest, Perms, Role, Root, SnapshotInfo, WriteFlags,
-    ZeroFlags,
+    BoxFuture, CheckReport, CheckRequest, CreateRequest, Edge, Fix, FormatDriver, Gate, Kind, Node,
+    NodeSpec, OpenRequest, Perms, Role, Root, SnapshotInfo, WriteFlags, ZeroFlags,
 };
 use qapi::{Dict, Error, Value};
 
@@ -128,13 +127,8 @@ async fn open(file: &MemoryFile, gate: &MemoryGate) -> qapi::Result<Root> {
     })
     .await?;
     let spec = NodeSpec {
-        name: "image".to_owned(),
-        driver: "qcow2",
-        filename: "image".to_owned(),
         options,
-        read_only: false,
-        detect_zeroes: DetectZeroes::Off,
-        force_share: false,
+        ..NodeSpec::new("image", "qcow2")
     };
     let node = Node::new(spec, Kind::format(opened.format, opened.edges, None));
     let used = Perms::CONSISTENT_READ | Perms::WRITE | Perms::RESIZE;

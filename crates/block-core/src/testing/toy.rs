@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::MemoryFile;
 use crate::{
-    BoxFuture, CIPHER_UNIT, Cipher, DetectZeroes, Edge, Extent, ExtentKind, Format, FormatInfo,
-    Geometry, Kind, Node, NodeSpec, Place, Placement, Resize, ResizeRequest, Role, Slot,
+    BoxFuture, CIPHER_UNIT, Cipher, Edge, Extent, ExtentKind, Format, FormatInfo, Geometry, Kind,
+    Node, NodeSpec, Place, Placement, Resize, ResizeRequest, Role, Slot,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,15 +81,7 @@ impl ToyFormat {
             clusters: Arc::default(),
             cipher,
         };
-        let spec = NodeSpec {
-            name: name.to_owned(),
-            driver: "toy",
-            filename: name.to_owned(),
-            options: qapi::Dict::new(),
-            read_only: false,
-            detect_zeroes: DetectZeroes::Off,
-            force_share: false,
-        };
+        let spec = NodeSpec::new(name, "toy");
         let kind = Kind::format(Box::new(format), vec![file.edge(false)], backing);
         (Node::new(spec, kind), file)
     }

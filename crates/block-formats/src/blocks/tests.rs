@@ -5,8 +5,8 @@ use std::task::{Context, Poll, Waker};
 
 use block_core::testing::MemoryFile;
 use block_core::{
-    BoxFuture, CheckRequest, CreateRequest, DetectZeroes, Edge, Fix, FormatDriver, Gate, Kind,
-    Node, NodeSpec, OpenRequest, Perms, Role, Root, WriteFlags,
+    BoxFuture, CheckRequest, CreateRequest, Edge, Fix, FormatDriver, Gate, Kind, Node, NodeSpec,
+    OpenRequest, Perms, Role, Root, WriteFlags,
 };
 use qapi::{Dict, Error, Value};
 
@@ -85,13 +85,8 @@ fn open(driver: &FormatDriver, file: &MemoryFile) -> qapi::Result<Root> {
         gate: &MemoryGate::default(),
     }))?;
     let spec = NodeSpec {
-        name: "image".to_owned(),
-        driver: driver.name,
-        filename: "image".to_owned(),
         options,
-        read_only: false,
-        detect_zeroes: DetectZeroes::Off,
-        force_share: false,
+        ..NodeSpec::new("image", driver.name)
     };
     let node = Node::new(spec, Kind::format(opened.format, opened.edges, None));
     let used = Perms::CONSISTENT_READ | Perms::WRITE | Perms::RESIZE;

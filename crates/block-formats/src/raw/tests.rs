@@ -1,6 +1,6 @@
 use super::*;
 use block_core::testing::MemoryFile;
-use block_core::{DetectZeroes, Kind, NodeSpec, Perms, Root};
+use block_core::{Kind, NodeSpec, Perms, Root};
 
 fn now<T>(future: impl Future<Output = T>) -> T {
     let mut future = std::pin::pin!(future);
@@ -12,15 +12,7 @@ fn now<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn root(filter: Box<dyn Filter>) -> Root {
-    let spec = NodeSpec {
-        name: "raw".to_owned(),
-        driver: "raw",
-        filename: "raw".to_owned(),
-        options: Dict::new(),
-        read_only: false,
-        detect_zeroes: DetectZeroes::Off,
-        force_share: false,
-    };
+    let spec = NodeSpec::new("raw", "raw");
     Root::attach(
         Node::new(spec, Kind::Filter(filter)),
         Perms::NONE,

@@ -1,9 +1,12 @@
 //! The options that every node has.
 
-use block_core::{CacheMode, DetectZeroes, FormatDriver, NodeSpec};
+use block_core::{CacheMode, DetectZeroes, FormatDriver, Graph, NodeSpec};
 use qapi::{Dict, Error, Value, opts};
 
-use super::{Flags, Session};
+use super::Flags;
+
+/// Longest name of a node in bytes.
+const MAX_NAME: usize = 31;
 
 /// Options that every node has.
 pub(super) struct Common {
@@ -14,18 +17,15 @@ pub(super) struct Common {
     pub(super) cache: CacheMode,
     pub(super) detect_zeroes: DetectZeroes,
     pub(super) writable: bool,
-    /// `discard=`, when it is given.
-    pub(super) unmap: Option<bool>,
-}
-
-/// What a node is made of, and whether discards do anything.
-pub(super) struct Made {
-    pub(super) spec: NodeSpec,
-    pub(super) discards: bool,
+    /// Space that becomes free goes back to what is below.
+    pub(super) unmap: bool,
+    /// Not `discard=ignore`.
+    discards: bool,
 }
 
 impl Common {
-    pub(super) fn take(options: &mut Dict, flags: Flags) -> qapi::Result<Self> {
+    /// Takes them out, and refuses a name that no node can have before anything is done for the node.
+    pub(super) fn take(graph: &Graph, options: &mut Dict, flags: Flags) -> qapi::Result<Self> {
         let read_only = opts::take_bool(options, "read-only")?.unwrap_or(false);
         let auto_read_only = opts::take_bool(options, "auto-read-only")?.unwrap_or(false);
         let force_share = opts::take_bool(options, "force-share")?.unwrap_or(flags.force_share);
@@ -41,19 +41,24 @@ impl Common {
             Some("unmap") => DetectZeroes::Unmap,
             Some(other) => return Err(Error::new(format!("invalid parameter value: {other}"))),
         };
-        let unmap = match opts::take_str(options, "discard")?.as_deref() {
+        let discard = match opts::take_str(options, "discard")?.as_deref() {
             None => None,
             Some("ignore" | "off") => Some(false),
             Some("unmap" | "on") => Some(true),
             Some(_) => return Err(Error::new("Invalid discard option")),
         };
-        if detect_zeroes == DetectZeroes::Unmap && !unmap.unwrap_or(flags.unmap) {
+        let unmap = discard.unwrap_or(flags.unmap);
+        if detect_zeroes == DetectZeroes::Unmap && !unmap {
             return Err(Error::new(
                 "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap",
             ));
         }
+        let node_name = opts::take_str(options, "node-name")?;
+        if let Some(name) = &node_name {
+            check_name(graph, name)?;
+        }
         Ok(Self {
-            node_name: opts::take_str(options, "node-name")?,
+            node_name,
             read_only,
             auto_read_only,
             force_share,
@@ -61,6 +66,7 @@ impl Common {
             detect_zeroes,
             writable: flags.writable && !read_only,
             unmap,
+            discards: discard != Some(false),
         })
     }
 
@@ -78,23 +84,37 @@ impl Common {
 
     pub(super) fn spec(
         self,
-        session: &Session,
+        graph: &Graph,
         driver: &'static str,
         filename: String,
         options: Dict,
-    ) -> Made {
-        let discards = self.unmap != Some(false);
-        let spec = NodeSpec {
-            name: self.node_name.unwrap_or_else(|| session.graph.auto_name()),
+    ) -> NodeSpec {
+        NodeSpec {
+            name: self.node_name.unwrap_or_else(|| graph.auto_name()),
             driver,
             filename,
             options,
             read_only: !self.writable,
             detect_zeroes: self.detect_zeroes,
+            discards: self.discards,
             force_share: self.force_share,
-        };
-        Made { spec, discards }
+        }
     }
+}
+
+fn check_name(graph: &Graph, name: &str) -> qapi::Result<()> {
+    if !opts::is_id(name) {
+        return Err(Error::new(format!("Invalid node-name: '{name}'")));
+    }
+    if name.len() > MAX_NAME {
+        return Err(Error::new("Node name too long"));
+    }
+    if graph.find(name).is_some() {
+        return Err(Error::new(format!(
+            "Duplicate nodes with node-name='{name}'"
+        )));
+    }
+    Ok(())
 }
 
 /// `cache.direct` and `cache.no-flush` over the mode of the whole tree.

@@ -90,7 +90,7 @@ impl Session {
             return Err(Error::new("The tree of nodes is too deep"));
         }
         options.remove("driver");
-        let common = Common::take(&mut options, flags)?;
+        let common = Common::take(&self.graph, &mut options, flags)?;
         let strong = naming::strong(&options, driver.strong);
         let gate = self.gate(ImageName::plain(""), flags, depth);
         let filter = (driver.open)(FilterOpen {
@@ -104,7 +104,7 @@ impl Session {
         filter
             .length()
             .map_err(|e| Error::from_io("Could not refresh total sector count", &e))?;
-        let spec = common.spec(self, driver.name, naming.filename, naming.options);
+        let spec = common.spec(&self.graph, driver.name, naming.filename, naming.options);
         self.enter(spec, Kind::Filter(filter))
     }
 

@@ -141,7 +141,7 @@ fn chardev(plan: &mut Plan, value: &str) -> Result<()> {
     };
     let kind = take("backend").ok_or_else(|| Error::new("chardev: no backend specified"))?;
     let id = take("id").ok_or_else(|| Error::new("chardev: no id specified"))?;
-    if !is_id(&id) {
+    if !opts::is_id(&id) {
         return Err(Error::new("Parameter 'id' expects an identifier").hint(
             "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.",
         ));
@@ -156,13 +156,6 @@ fn chardev(plan: &mut Plan, value: &str) -> Result<()> {
         spec,
     });
     Ok(())
-}
-
-fn is_id(id: &str) -> bool {
-    id.starts_with(|c: char| c.is_ascii_alphabetic())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
 fn monitor(plan: &mut Plan, option: &str, backend: &str, mode: MonitorMode) {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use block_core::testing::MemoryFile;
-use block_core::{
-    BoxFuture, DetectZeroes, Edge, Gate, Kind, Node, NodeSpec, OpenRequest, Perms, Role, Root,
-};
+use block_core::{BoxFuture, Edge, Gate, Kind, Node, NodeSpec, OpenRequest, Perms, Role, Root};
 use qapi::{Dict, Value};
 
 use crate::qcow2::DRIVER;
@@ -100,13 +98,8 @@ pub(super) async fn open(file: &MemoryFile, read_write: bool) -> qapi::Result<Ro
     })
     .await?;
     let spec = NodeSpec {
-        name: "disk".to_owned(),
-        driver: "qcow2",
-        filename: "disk".to_owned(),
-        options: Dict::new(),
         read_only: !read_write,
-        detect_zeroes: DetectZeroes::Off,
-        force_share: false,
+        ..NodeSpec::new("disk", "qcow2")
     };
     let node = Node::new(spec, Kind::format(opened.format, opened.edges, None));
     let used = if read_write {
