@@ -2,7 +2,7 @@
 
 use std::io;
 
-use block_core::{Kind, Root};
+use block_core::Root;
 use nbd_proto::Extent;
 use nbd_proto::flags::allocation;
 
@@ -31,11 +31,7 @@ pub(crate) async fn look(root: &Root, offset: u64, len: u64) -> io::Result<Found
     let mut node = root.node();
     let mut depth = 1;
     while !status.allocated {
-        while let Kind::Filter(filter) = node.kind() {
-            let child = filter.child().node();
-            node = child;
-        }
-        let Some(edge) = node.backing() else {
+        let Some(edge) = node.under_filters().backing() else {
             depth = 0;
             break;
         };

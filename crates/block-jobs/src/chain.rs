@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use block_core::{Edge, Kind, Node, Root, Status};
+use block_core::{Edge, Node, Root, Status};
 
 /// What a chain says of a range.
 #[derive(Clone)]
@@ -44,12 +44,7 @@ impl ChainStatus {
 
 /// The edge to the next layer of a chain, seen through filters.
 fn next_layer(node: &Arc<Node>) -> Option<Arc<Edge>> {
-    let mut node = Arc::clone(node);
-    while let Kind::Filter(filter) = node.kind() {
-        let child = filter.child().node();
-        node = child;
-    }
-    node.backing()
+    node.under_filters().backing()
 }
 
 /// The layers of a chain from the top, filters left out.

@@ -16,7 +16,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use block_core::{Kind, Limits, Node, Root, ZeroFlags};
+use block_core::{Limits, Node, Root, ZeroFlags};
 use qapi::Error;
 use tokio::sync::Mutex;
 
@@ -309,38 +309,27 @@ impl Setup {
 
 /// Unit of allocation of a disk; 1 when it has none.
 pub(crate) fn cluster_size(root: &Root) -> u64 {
-    let mut node = root.node();
-    while let Kind::Filter(filter) = node.kind() {
-        let child = filter.child().node();
-        node = child;
-    }
+    let node = root.node().under_filters();
     node.format()
         .map_or(1, |f| u64::from(f.geometry().cluster_size).max(1))
 }
 
 /// What the leaf asks of requests, under a plain disk or a format on it.
 fn leaf_limits(root: &Root) -> Limits {
-    let mut node = root.node();
+    let mut node = root.node().under_filters();
     loop {
-        let below = match node.kind() {
-            Kind::Protocol(protocol) => return protocol.limits(),
-            Kind::Filter(filter) => filter.child().node(),
-            Kind::Format(_) => match node.children().first() {
-                Some(edge) => edge.node(),
-                None => return Limits::default(),
-            },
+        let Some(below) = node.children().first().map(|edge| edge.node()) else {
+            return node
+                .protocol()
+                .map_or_else(Limits::default, |leaf| leaf.limits());
         };
-        node = below;
+        node = below.under_filters();
     }
 }
 
 /// What the leaf under a plain target asks of requests.
 fn request_alignment(root: &Root) -> u32 {
-    let mut node = root.node();
-    while let Kind::Filter(filter) = node.kind() {
-        let child = filter.child().node();
-        node = child;
-    }
+    let node = root.node().under_filters();
     node.protocol().map_or(1, |p| p.limits().request_alignment)
 }
 

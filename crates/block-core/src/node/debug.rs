@@ -1,4 +1,4 @@
-//! Events of a node, and reads that keep what they got from below.
+//! Ways down from a node: events, what filters show, and reads that keep what they got from below.
 
 use std::io;
 use std::sync::Arc;
@@ -68,6 +68,16 @@ impl Node {
             Kind::Filter(filter) if filter.is_transparent() => Some(filter.child().node()),
             _ => None,
         }
+    }
+
+    /// The node below all filters from here down; itself when it is none.
+    pub fn under_filters(self: &Arc<Self>) -> Arc<Self> {
+        let mut node = Arc::clone(self);
+        while let Kind::Filter(filter) = &node.kind {
+            let child = filter.child().node();
+            node = child;
+        }
+        node
     }
 
     /// Fills `buf` from `position` in the area for VM state of the first format below.
