@@ -279,7 +279,9 @@ impl Setup {
             .min(MAX_BUFFER);
         let served = sources
             .iter()
-            .map(|s| u64::from(leaf_limits(&s.root).best_transfer))
+            .map(|s| &*s.root)
+            .chain([target])
+            .map(|root| u64::from(leaf_limits(root).best_transfer))
             .max()
             .unwrap_or(0)
             .min(MAX_BUFFER);
