@@ -6,14 +6,12 @@ use hw_core::bits::low8;
 use hw_core::clock::SECOND;
 use hw_core::device::{Device, StateError, restore_record, save_record};
 use hw_core::{Clock, Line};
+use qapi::calendar::{Date, date_of, seconds_of};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-mod calendar;
 #[cfg(test)]
 mod tests;
-
-pub use calendar::{Date, date_of, seconds_of};
 
 const SECONDS: usize = 0;
 const MINUTES: usize = 2;

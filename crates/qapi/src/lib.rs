@@ -1,10 +1,11 @@
 //! What every tool says and hears: errors with QEMU's words, the dynamic value tree, JSON, option
-//! strings, typed records, and the adapter that makes clap speak like getopt.
+//! strings, typed records, getopt's reading of words, and dates.
 #![forbid(unsafe_code)]
 
 // The derives name this crate from outside; inside it, it has to have that name too.
 extern crate self as qapi;
 
+pub mod calendar;
 mod error;
 pub mod getopt;
 pub mod json;

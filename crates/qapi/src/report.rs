@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Error;
+use crate::calendar::date_of;
 
 /// The name the program was called by, without folder: what scripts expect before every message.
 pub fn prog_name() -> &'static str {
@@ -34,21 +35,15 @@ fn time() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let seconds = since.as_secs();
-    // Civil date from a count of days: years begin in March, so that the leap day is their last.
-    let days = seconds / 86_400 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
+    let date = date_of(i64::try_from(since.as_secs()).unwrap_or_default());
     format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z ",
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z ",
+        date.year,
+        date.month,
+        date.day,
+        date.hour,
+        date.minute,
+        date.second,
         since.subsec_micros()
     )
 }

@@ -90,11 +90,3 @@ fn the_alarm_rings_once() {
     }
     assert!(!lines.level(0));
 }
-
-#[test]
-fn every_day_of_five_centuries_comes_back() {
-    for day in -80_000..110_000 {
-        let seconds = day * 86_400 + 4321;
-        assert_eq!(seconds_of(&date_of(seconds)), seconds);
-    }
-}

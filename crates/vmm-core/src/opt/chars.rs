@@ -1,7 +1,7 @@
 //! Character devices and what is on them: serial ports, monitors, debug console; the display.
 
 use char_backends::{BACKENDS, Spec};
-use qapi::{Error, Result};
+use qapi::{Error, Result, opts};
 
 use super::values::{pairs, switch};
 use super::{Action, OptionEntry};

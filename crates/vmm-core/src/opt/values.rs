@@ -1,5 +1,6 @@
 //! Values of options: sizes, switches, UUIDs.
 
+use qapi::calendar::{Date, seconds_of};
 use qapi::{Error, Result};
 
 /// A size; a bare number counts `unit` bytes.
@@ -63,13 +64,14 @@ pub(super) fn date(text: &str) -> Option<i64> {
     if !fits {
         return None;
     }
-    // Years begin in March here, so that the leap day is their last.
-    let (y, m) = if *month > 2 {
-        (*year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let days = y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1;
-    const UNTIL_1970: i64 = 719_468;
-    Some((days - UNTIL_1970) * 86_400 + hour * 3600 + minute * 60 + second)
+    let small = |number: &i64| u8::try_from(*number).ok();
+    Some(seconds_of(&Date {
+        year: *year,
+        month: small(month)?,
+        day: small(day)?,
+        hour: small(hour)?,
+        minute: small(minute)?,
+        second: small(second)?,
+        weekday: 0,
+    }))
 }

@@ -63,3 +63,28 @@ pub fn seconds_of(date: &Date) -> i64 {
 fn small(value: i64) -> u8 {
     u8::try_from(value).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_day_of_five_centuries_comes_back() {
+        for day in -80_000..110_000 {
+            let seconds = day * 86_400 + 4321;
+            assert_eq!(seconds_of(&date_of(seconds)), seconds);
+        }
+    }
+
+    #[test]
+    fn days_are_counted_from_1970() {
+        for (year, month, day, days) in [
+            (1970, 1, 1, 0),
+            (2000, 3, 1, 11_017),
+            (2026, 11, 27, 20_784),
+        ] {
+            let date = date_of(days * DAY);
+            assert_eq!((date.year, date.month, date.day), (year, month, day));
+        }
+    }
+}
