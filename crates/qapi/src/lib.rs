@@ -8,6 +8,7 @@ extern crate self as qapi;
 pub mod calendar;
 mod error;
 pub mod getopt;
+mod integer;
 pub mod json;
 pub mod keyval;
 pub mod opts;
@@ -19,6 +20,7 @@ mod size;
 mod value;
 
 pub use error::{Error, ErrorClass, Result, strerror};
+pub use integer::parse_integer;
 pub use opts::{OptionDesc, OptionKind};
 pub use report::{prog_name, report, stamp, tell, warn};
 pub use size::{SizeError, format_size, parse_size, parse_size_unit};

@@ -8,7 +8,7 @@
 //! Names may be repeated (the last one counts), may be empty, and end at the first `=` or `,`. A bare word in first
 //! place can be the value of an implied name. `help` and `?` as a bare word ask for help. These warts are QEMU's.
 
-use crate::{Dict, Error, Result, SizeError, Value, parse_size};
+use crate::{Dict, Error, Result, SizeError, Value, parse_integer, parse_size};
 
 /// Type of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,26 +179,12 @@ pub fn is_id(word: &str) -> bool {
 /// An integer; a minus sign wraps around, as in QEMU.
 fn parse_number(name: &str, text: &str) -> Result<Value> {
     let wrong = || Error::new(format!("Parameter '{name}' expects a number"));
-    let (digits, negative) = match text.strip_prefix('-') {
-        Some(rest) => (rest, true),
-        None => (text, false),
-    };
-    let number = match digits
-        .strip_prefix("0x")
-        .or_else(|| digits.strip_prefix("0X"))
-    {
-        Some(hex) => u64::from_str_radix(hex, 16),
-        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8),
-        None => digits.parse(),
-    };
-    let number = number.map_err(|e| match e.kind() {
-        std::num::IntErrorKind::PosOverflow => out_of_range(name, text),
-        _ => wrong(),
-    })?;
-    Ok(Value::from(if negative {
-        number.wrapping_neg()
+    let number = parse_integer(text).ok_or_else(wrong)?;
+    let size = u64::try_from(number.unsigned_abs()).map_err(|_| out_of_range(name, text))?;
+    Ok(Value::from(if number < 0 {
+        size.wrapping_neg()
     } else {
-        number
+        size
     }))
 }
 

@@ -48,14 +48,8 @@ pub(crate) fn length(text: &str) -> Result<usize, Failed> {
 /// # Errors
 /// Told.
 pub(crate) fn pattern(text: &str) -> Result<u8, Failed> {
-    let parsed = if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        u8::from_str_radix(hex, 16)
-    } else if text.len() > 1 && text.starts_with('0') {
-        u8::from_str_radix(&text[1..], 8)
-    } else {
-        text.parse()
-    };
-    parsed.map_err(|_| {
+    let byte = qapi::parse_integer(text).and_then(|n| u8::try_from(n).ok());
+    byte.ok_or_else(|| {
         out::line(format!("{text} is not a valid pattern byte"));
         Failed
     })

@@ -2,7 +2,7 @@
 
 use super::{Field, Form, Place};
 use crate::schema::{Builtin, Schema, TypeRef};
-use crate::{Result, Value, parse_size};
+use crate::{Result, Value, parse_integer, parse_size};
 
 impl Field for String {
     fn read(value: Value, place: &Place<'_>) -> Result<Self> {
@@ -70,33 +70,14 @@ impl Field for f64 {
     }
 }
 
-/// An integer of C's notation (decimal, `0x`, leading `0` for octal), with sign.
-fn integer(word: &str) -> Option<i128> {
-    let (negative, digits) = match word.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, word.strip_prefix('+').unwrap_or(word)),
-    };
-    let (radix, digits) = match digits
-        .strip_prefix("0x")
-        .or_else(|| digits.strip_prefix("0X"))
-    {
-        Some(hex) => (16, hex),
-        None if digits.len() > 1 && digits.starts_with('0') => (8, &digits[1..]),
-        None => (10, digits),
-    };
-    if digits.starts_with(['+', '-']) {
-        return None;
-    }
-    let n = i128::from_str_radix(digits, radix).ok()?;
-    Some(if negative { -n } else { n })
-}
-
 /// The integer here, whatever its range.
 fn read_integer(value: Value, place: &Place<'_>, words: &str) -> Result<i128> {
     match (value, place.form()) {
         (Value::Int(n), _) => Ok(i128::from(n)),
         (Value::Uint(n), _) => Ok(i128::from(n)),
-        (Value::Str(word), Form::Keyval) => integer(&word).ok_or_else(|| place.expects(words)),
+        (Value::Str(word), Form::Keyval) => {
+            parse_integer(&word).ok_or_else(|| place.expects(words))
+        }
         _ => Err(place.wrong_type("integer")),
     }
 }

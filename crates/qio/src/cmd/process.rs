@@ -18,7 +18,7 @@ pub(super) const SLEEP: Command = Command {
                 let Some(text) = call.operands().first() else {
                     return Err(call.usage());
                 };
-                let Some(ms) = whole(text) else {
+                let Some(ms) = qapi::parse_integer(text).and_then(|n| n.try_into().ok()) else {
                     out::line(format!("{text} is not a valid number"));
                     return Err(Failed);
                 };
@@ -66,17 +66,6 @@ pub(super) const ABORT: Command = Command {
         },
     )
 };
-
-/// A whole number as C's `strtol` reads it: decimal, hexadecimal or octal.
-fn whole(text: &str) -> Option<u64> {
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    match digits {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None if text.len() > 1 && text.starts_with('0') => u64::from_str_radix(text, 8).ok(),
-        None => text.parse().ok(),
-    }
-}
 
 /// The signal of the highest number.
 const LARGEST: u64 = 64;
