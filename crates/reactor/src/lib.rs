@@ -8,6 +8,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use tokio::task::{JoinHandle, JoinSet};
@@ -21,17 +22,21 @@ pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
+fn of_threads(threads: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+}
+
 /// Runs a future to its end on a new runtime, for callers that are not in one. Tasks that are left over end where
 /// they wait next.
 ///
 /// # Errors
 /// When the threads cannot be had.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads())
-        .thread_stack_size(STACK)
-        .enable_all()
-        .build()?;
+    let runtime = of_threads(threads())?;
     let output = runtime.block_on(async {
         // A file over the process's limit is an error of the write (EFBIG), not the end of the process.
         let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
@@ -46,9 +51,7 @@ pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
 /// # Errors
 /// When the runtime cannot be had.
 pub fn run_light<F: Future>(future: F) -> io::Result<F::Output> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let _too_large = signal(SignalKind::from_raw(SIGXFSZ))?;
         Ok(future.await)
@@ -107,7 +110,7 @@ where
 }
 
 /// A runtime that works beside threads that are not in one. Tasks that are left when it goes end where they wait.
-pub struct Background(Option<tokio::runtime::Runtime>);
+pub struct Background(Option<Runtime>);
 
 impl Background {
     /// A runtime of so many threads.
@@ -115,12 +118,7 @@ impl Background {
     /// # Errors
     /// When the threads cannot be had.
     pub fn new(threads: usize) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_stack_size(STACK)
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(runtime)))
+        of_threads(threads.max(1)).map(|runtime| Self(Some(runtime)))
     }
 
     /// Runs a future on it.
