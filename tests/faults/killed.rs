@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use house_tests::tools::our_io;
-use house_tests::{Rng, Scratch, reference, require};
+use house_tests::{Rng, Scratch, reference, require, words};
 
 const BLOCKS: u64 = 64;
 const BLOCK: u64 = 256 << 10;
@@ -64,20 +64,11 @@ fn killed(format: &str, options: &str, after: Duration) {
     let reference = require!(reference());
     let story = format!("{format} killed after {after:?}");
     let size = SIZE.to_string();
-    let mut words = vec!["create", "-q", "-f", format];
-    if !options.is_empty() {
-        words.extend(["-o", options]);
-    }
-    words.extend(["t.img", &size]);
-    reference.run(scratch.dir(), &words).ok();
+    let create = words::create(format, options, "t.img", &size);
+    reference.run(scratch.dir(), &create).ok();
     let commands = commands();
-    let mut words = vec!["-f", format];
-    for command in &commands {
-        words.extend(["-c", command]);
-    }
-    words.push("t.img");
     let mut child = our_io()
-        .command(scratch.dir(), &words)
+        .command(scratch.dir(), &words::io(format, &commands, "t.img"))
         .stdout(Stdio::null())
         .spawn()
         .expect("our tool can be started");

@@ -1,80 +1,14 @@
 //! Image locks, both ways: ours and the reference exclude each other.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
-
+use house_tests::tools::our_io;
 use house_tests::{Output, Tool, ours, require};
 
+use crate::holder::{Holder, same_answer};
 use crate::stage::Stage;
 
-/// Keeps an image open for writing until it is dropped.
-struct Holder(Child);
-
-impl Holder {
-    /// The reference's `qemu-io` with the image open.
-    fn theirs(stage: &Stage, words: &[&str], image: &str) -> Self {
-        let mut args = words.to_vec();
-        args.extend(["-f", "qcow2", image]);
-        let mut child = stage
-            .io
-            .command(stage.scratch.dir(), &args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("qemu-io can be started");
-        let input = child.stdin.as_mut().expect("asked for");
-        input.write_all(b"length\n").expect("it listens");
-        let holder = Self(child);
-        holder.wait_for_locks(&stage.path(image));
-        holder
-    }
-
-    /// Our tool, writing for long.
-    fn ours(stage: &Stage, image: &str) -> Self {
-        let args = [
-            "bench",
-            "-w",
-            "-c",
-            "100000000",
-            "-s",
-            "512",
-            "-f",
-            "qcow2",
-            image,
-        ];
-        let mut command = ours().command(stage.scratch.dir(), &args);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let holder = Self(child.expect("our tool can be started"));
-        holder.wait_for_locks(&stage.path(image));
-        holder
-    }
-
-    /// Waits until the kernel lists a lock of the file.
-    fn wait_for_locks(&self, path: &Path) {
-        use std::os::unix::fs::MetadataExt;
-        let inode = format!(":{} ", path.metadata().expect("it is there").ino());
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(10) {
-            let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-            if locks
-                .lines()
-                .any(|l| l.contains(&inode) && l.contains("OFDLCK"))
-            {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("{:?} took no lock", self.0);
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// An io tool with a qcow2 image open.
+fn hold(io: &Tool, stage: &Stage, mode: &[&str], image: &str) -> Holder {
+    Holder::new(io, &stage.scratch, mode, &["-f", "qcow2", image])
 }
 
 const COMMANDS: &[&[&str]] = &[
@@ -113,24 +47,11 @@ fn run(tool: &Tool, stage: &Stage, args: &[&str]) -> Output {
 fn ours_respects_their_locks_in_the_same_words() {
     let stage = require!(Stage::new());
     for words in [&[][..], &["-r"]] {
-        let _holder = Holder::theirs(&stage, words, "base.qcow2");
+        let _holder = hold(&stage.io, &stage, words, "base.qcow2");
         for args in COMMANDS {
             let reference = run(&stage.reference, &stage, args);
             let our = run(&ours(), &stage, args);
-            assert_eq!(
-                our.code,
-                reference.code,
-                "{}\n{}",
-                our.report(),
-                reference.report()
-            );
-            // Ours adds who holds the lock.
-            assert!(
-                our.stderr.starts_with(reference.stderr.trim_end()),
-                "{}\n{}",
-                our.report(),
-                reference.report()
-            );
+            same_answer(&our, &reference, "");
         }
     }
 }
@@ -138,10 +59,10 @@ fn ours_respects_their_locks_in_the_same_words() {
 #[test]
 fn ours_tells_who_holds_the_lock() {
     let stage = require!(Stage::new());
-    let holder = Holder::theirs(&stage, &[], "base.qcow2");
+    let holder = hold(&stage.io, &stage, &[], "base.qcow2");
     let output = stage.ours(&["resize", "-f", "qcow2", "base.qcow2", "+1M"]);
     assert_eq!(output.code, Some(1), "{}", output.report());
-    let pid = holder.0.id().to_string();
+    let pid = holder.id().to_string();
     assert!(
         output.stderr.contains(&pid) && output.stderr.contains("qemu-io"),
         "{}",
@@ -152,7 +73,7 @@ fn ours_tells_who_holds_the_lock() {
 #[test]
 fn theirs_respects_our_locks() {
     let stage = require!(Stage::new());
-    let _holder = Holder::ours(&stage, "base.qcow2");
+    let _holder = hold(&our_io(), &stage, &[], "base.qcow2");
     for args in COMMANDS {
         let reference = run(&stage.reference, &stage, args);
         let expected = if args.contains(&"-U") {
@@ -169,7 +90,7 @@ fn theirs_respects_our_locks() {
 #[test]
 fn a_backing_file_may_be_shared_by_readers() {
     let stage = require!(Stage::new());
-    let _holder = Holder::theirs(&stage, &[], "top.qcow2");
+    let _holder = hold(&stage.io, &stage, &[], "top.qcow2");
     stage.ours(&["info", "base.qcow2"]).ok();
     stage
         .ours(&[

@@ -1,11 +1,10 @@
 //! Image locks of every format that can be written: who holds an image open keeps the other tool out, and `-U` looks at it
 //! all the same. (luks is not among them: the reference lets writers share it, ours does not.)
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Stdio};
-
 use house_tests::tools::our_io;
-use house_tests::{Output, Scratch, Tool, ours, qemu_io, reference, require};
+use house_tests::{Output, Scratch, Tool, ours, qemu_io, reference, require, words};
+
+use crate::holder::{Holder, same_answer};
 
 const FORMATS: &[(&str, &str)] = &[
     ("raw", ""),
@@ -21,38 +20,6 @@ const FORMATS: &[(&str, &str)] = &[
     ("vmdk", "subformat=twoGbMaxExtentSparse"),
     ("parallels", ""),
 ];
-
-/// An io tool that has the image open until it is dropped.
-struct Holder(Child);
-
-impl Holder {
-    fn new(io: &Tool, scratch: &Scratch, words: &[&str], image: &[&str]) -> Self {
-        let args = [words, image].concat();
-        let mut child = io
-            .command(scratch.dir(), &args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it can be started");
-        let input = child.stdin.as_mut().expect("asked for");
-        input.write_all(b"length\n").expect("it listens");
-        // Its answer comes when the image is open.
-        let mut answer = String::new();
-        let mut output = BufReader::new(child.stdout.as_mut().expect("asked for"));
-        while !answer.contains("iB") && !answer.contains("bytes") {
-            let read = output.read_line(&mut answer).expect("text");
-            assert!(read > 0, "the holder of {image:?} ended: {answer}");
-        }
-        Self(child)
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Words that open an image.
 fn image(format: &str) -> Vec<&str> {
@@ -82,11 +49,7 @@ fn every_format_keeps_the_other_tool_out() {
     let (reference, their_io) = (require!(reference()), require!(qemu_io()));
     for (format, options) in FORMATS {
         let scratch = Scratch::new();
-        let mut create = vec!["create", "-q", "-f", format];
-        if !options.is_empty() {
-            create.extend(["-o", options]);
-        }
-        create.extend(["t.img", "4M"]);
+        let create = words::create(format, options, "t.img", "4M");
         run(&reference, &scratch, &create).ok();
         let image = image(format);
         // The holder is a reader or a writer, ours or theirs; whoever comes gets the same answer.
@@ -101,16 +64,7 @@ fn every_format_keeps_the_other_tool_out() {
                         run(&reference, &scratch, &words),
                         run(&ours(), &scratch, &words),
                     );
-                    assert_eq!(
-                        our.code,
-                        theirs.code,
-                        "{story}\n{}\n{}",
-                        our.report(),
-                        theirs.report()
-                    );
-                    // Ours adds who holds the lock.
-                    let same = our.stderr.starts_with(theirs.stderr.trim_end());
-                    assert!(same, "{story}\n{}\n{}", our.report(), theirs.report());
+                    same_answer(&our, &theirs, &story);
                     said.push(theirs.code);
                 }
                 let write = [&["-c", "write 0 64k"][..], &image].concat();

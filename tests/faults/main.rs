@@ -4,6 +4,7 @@
 
 mod device;
 mod full_disk;
+mod holder;
 mod killed;
 mod locks;
 mod locks_of_formats;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use house_tests::{Output, Scratch, Tool, ours, qemu_io, reference, tools};
+use house_tests::{Output, Scratch, Tool, ours, qemu_io, reference, tools, words};
 
 /// A folder with images in it.
 pub(crate) struct Stage {
@@ -69,11 +69,7 @@ impl Stage {
 
     #[track_caller]
     pub(crate) fn write(&self, image: &str, format: &str, commands: &[&str]) {
-        let mut args = vec!["-f", format];
-        for command in commands {
-            args.extend(["-c", command]);
-        }
-        args.push(image);
+        let args = words::io(format, commands, image);
         self.io.run(self.scratch.dir(), &args).ok();
     }
 

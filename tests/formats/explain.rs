@@ -1,7 +1,7 @@
 //! `info --explain` says in plain words what the image of another program uses; without it the text is the reference's.
 
 use house_tests::foreign::{bochs, cloop};
-use house_tests::{Scratch, ours};
+use house_tests::{Scratch, ours, words};
 
 /// A format, options, and what the first sentence has to say.
 const MADE: &[(&str, &str, &str)] = &[
@@ -48,12 +48,8 @@ fn explained(scratch: &Scratch, name: &str, format: &str, wanted: &str) {
 fn foreign_images_are_explained() {
     let scratch = Scratch::new();
     for (format, options, wanted) in MADE {
-        let mut words = vec!["create", "-q", "-f", format];
-        if !options.is_empty() {
-            words.extend(["-o", options]);
-        }
-        words.extend(["t.img", "16M"]);
-        ours().run(scratch.dir(), &words).ok();
+        let create = words::create(format, options, "t.img", "16M");
+        ours().run(scratch.dir(), &create).ok();
         explained(&scratch, "t.img", format, wanted);
     }
     let disk = vec![7; 1 << 20];

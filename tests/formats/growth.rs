@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use house_tests::foreign::cloop;
 use house_tests::tools::{find, our_io};
-use house_tests::{Scratch, ours, reference, require, run};
+use house_tests::{Scratch, ours, reference, require, run, words};
 
 /// A format, options that make its blocks of 1 or 2 MiB, and the most bytes that one new block may cost beside its data.
 const FORMATS: &[(&str, &str, u64)] = &[
@@ -34,12 +34,8 @@ fn new_blocks_cost_what_is_written_into_them() {
     let strace = require!(find("strace", "strace"));
     for (format, options, most) in FORMATS {
         let scratch = Scratch::new();
-        let mut words = vec!["create", "-q", "-f", format];
-        if !options.is_empty() {
-            words.extend(["-o", options]);
-        }
-        words.extend(["t.img", "128M"]);
-        ours().run(scratch.dir(), &words).ok();
+        let create = words::create(format, options, "t.img", "128M");
+        ours().run(scratch.dir(), &create).ok();
         // A writer's first steps (marks in headers) are not of one block.
         let cost = |blocks: u64| {
             let mut command = Command::new(&strace);

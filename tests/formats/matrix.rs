@@ -145,12 +145,7 @@ fn sizes_that_cannot_be_are_refused_alike() {
                 continue;
             }
             let mut pair = require!(Pair::new(&story(case, size)));
-            let mut words = vec!["create", "-f", case.format];
-            if !case.options.is_empty() {
-                words.extend(["-o", case.options]);
-            }
-            words.extend(["t.img", size]);
-            pair.run(&words);
+            case.create(&mut pair, size);
         }
     }
 }

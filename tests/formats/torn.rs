@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use house_tests::tools::our_io;
-use house_tests::{Pair, Rng, qemu_io, require};
+use house_tests::{Pair, Rng, qemu_io, require, words};
 
 /// Where a qed header has its features, and its first table.
 const FEATURES: usize = 16;
@@ -129,13 +129,8 @@ fn what_a_killed_writer_leaves_is_read_alike() {
         for after in [20, 60, 140] {
             let mut pair = require!(Pair::new(&format!("{format} killed after {after} ms")));
             pair.run(&["create", "-q", "-f", format, "-o", options, "t.img", "64M"]);
-            let mut words = vec!["-f", format];
-            for line in &lines {
-                words.extend(["-c", line]);
-            }
-            words.push("t.img");
             let mut child = require!(qemu_io())
-                .command(&pair.reference_dir(), &words)
+                .command(&pair.reference_dir(), &words::io(format, &lines, "t.img"))
                 .stdout(Stdio::null())
                 .spawn()
                 .expect("the reference can be started");
@@ -164,12 +159,7 @@ fn id(pair: &Pair, image: &str, key: &str) -> String {
 }
 
 fn io(pair: &Pair, commands: &[&str], image: &str) -> house_tests::Output {
-    let mut words = vec!["-f", "vmdk"];
-    for command in commands {
-        words.extend(["-c", command]);
-    }
-    words.push(image);
-    our_io().run(&pair.our_dir(), &words)
+    our_io().run(&pair.our_dir(), &words::io("vmdk", commands, image))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writes by our tool into images of every format, read back by the reference, and the other way round.
 
 use house_tests::tools::our_io;
-use house_tests::{Pair, Rng, Tool, qemu_io, require};
+use house_tests::{Pair, Rng, Tool, qemu_io, require, words};
 
 const FORMATS: &[(&str, &str)] = &[
     ("vdi", ""),
@@ -41,12 +41,7 @@ fn commands(rng: &mut Rng) -> Vec<String> {
 }
 
 fn run(tool: &Tool, dir: &std::path::Path, format: &str, commands: &[String]) -> String {
-    let mut words = vec!["-f", format];
-    for command in commands {
-        words.extend(["-c", command]);
-    }
-    words.push("t.img");
-    let output = tool.run(dir, &words);
+    let output = tool.run(dir, &words::io(format, commands, "t.img"));
     let lines = output.stdout.lines();
     lines
         .filter(|line| !line.contains("ops; "))
@@ -60,12 +55,7 @@ fn the_same_writes_leave_the_same_disk() {
         for round in 0..ROUNDS {
             let mut rng = Rng::new(Rng::seed_from_env(seed * 100 + round));
             let mut pair = require!(Pair::new(&format!("{format} [{options}] round {round}")));
-            let mut words = vec!["create", "-q", "-f", format];
-            if !options.is_empty() {
-                words.extend(["-o", options]);
-            }
-            words.extend(["t.img", "8M"]);
-            pair.run(&words);
+            pair.run(&words::create(format, options, "t.img", "8M"));
             // A discarded range may read as anything: the disks are compared without one.
             let mut commands = commands(&mut rng);
             commands.retain(|c| !c.starts_with("discard"));
@@ -93,12 +83,7 @@ fn discards_harm_nothing_else() {
     for (seed, (format, options)) in (0..).zip(FORMATS) {
         let mut rng = Rng::new(Rng::seed_from_env(seed));
         let mut pair = require!(Pair::new(&format!("{format} [{options}] discards")));
-        let mut words = vec!["create", "-q", "-f", format];
-        if !options.is_empty() {
-            words.extend(["-o", options]);
-        }
-        words.extend(["t.img", "8M"]);
-        pair.run(&words);
+        pair.run(&words::create(format, options, "t.img", "8M"));
         run(&our_io(), &pair.our_dir(), format, &commands(&mut rng));
         if !matches!(*format, "vpc" | "qcow") {
             pair.clean("t.img", format);

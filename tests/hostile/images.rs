@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use house_tests::{Limits, Output, Scratch, Tool, ours, qemu_io, reference, tools};
+use house_tests::{Limits, Output, Scratch, Tool, ours, qemu_io, reference, tools, words};
 
 /// Most memory a tool may use on a hostile image.
 pub(crate) const MEMORY: u64 = 256 << 20;
@@ -36,11 +36,7 @@ impl Lab {
         args.extend([name, words[words.len() - 1]]);
         self.reference.run(self.scratch.dir(), &args).ok();
         if !writes.is_empty() {
-            let mut args = vec!["-f", "qcow2"];
-            for write in writes {
-                args.extend(["-c", write]);
-            }
-            args.push(name);
+            let args = words::io("qcow2", writes, name);
             self.io.run(self.scratch.dir(), &args).ok();
         }
         self.scratch.path(name)

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use house_tests::tools::{find, our_io};
+use house_tests::tools::{our_io, program};
 use house_tests::{Scratch, Tool, ours, qemu_io, reference, require};
 
 use crate::certificates::Certificates;
@@ -115,10 +115,6 @@ impl Cell {
         let wrong = bytes.iter().zip(&wanted).position(|(a, b)| a != b);
         assert_eq!(wrong, None, "{} {name} differs", self.name);
     }
-}
-
-fn program(name: &'static str, package: &str) -> Result<Tool, String> {
-    find(name, package).map(|path| Tool { label: name, path })
 }
 
 /// Our tools as clients: work, map as the reference's on the same server, copy, compare.

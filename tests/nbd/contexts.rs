@@ -1,7 +1,7 @@
 //! What servers tell beside allocation, `qemu:dirty-bitmap` and `qemu:allocation-depth`, and fast zeroes: each client sees the
 //! same on our server as on the reference's, and our client says the same as the reference's.
 
-use house_tests::tools::find;
+use house_tests::tools::program;
 use house_tests::{Scratch, Tool, ours, qemu_io, reference, require};
 
 use crate::clients::{libnbd_for_python, shell};
@@ -87,11 +87,7 @@ fn map_shows_what_a_context_tells() {
 
 #[test]
 fn nbdinfo_sees_the_same_on_both_servers() {
-    let path = require!(find("nbdinfo", "libnbd-bin"));
-    let info = Tool {
-        label: "nbdinfo",
-        path,
-    };
+    let info = require!(program("nbdinfo", "libnbd-bin"));
     for more in [&["-r"][..], &["-r", "-x", "name", "-D", "words"]] {
         let both = require!(Both::start(more));
         let name = if more.contains(&"-x") { "name" } else { "" };

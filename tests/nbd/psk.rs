@@ -1,6 +1,6 @@
 //! Keys that both ends know: our ends, built with the feature `psk`, with the reference's.
 
-use house_tests::tools::{find, our_nbd, qemu_nbd};
+use house_tests::tools::{our_nbd, program, qemu_nbd};
 use house_tests::{Scratch, Tool, ours, reference, require};
 
 use crate::certificates::Certificates;
@@ -72,11 +72,7 @@ fn both_ends_take_the_references_keys() {
             assert!(!info(tool, &scratch, &server, "wrong", "qemu"), "{pair}");
             assert!(!info(tool, &scratch, &server, "wrong", "other"), "{pair}");
         }
-        let path = require!(find("nbdinfo", "libnbd-bin"));
-        let nbdinfo = Tool {
-            label: "nbdinfo",
-            path,
-        };
+        let nbdinfo = require!(program("nbdinfo", "libnbd-bin"));
         for (keys, lets_in) in [("keys", true), ("wrong", false)] {
             let file = scratch.path(keys).join("keys.psk");
             let uri = format!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use house_tests::tools::{find, our_nbd, qemu_nbd};
+use house_tests::tools::{our_nbd, program, qemu_nbd};
 use house_tests::{Scratch, Tool};
 
 use crate::certificates::Certificates;
@@ -52,14 +52,11 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("it has one").port()
 }
 
-fn program(make: Make) -> Result<Tool, String> {
+fn maker(make: Make) -> Result<Tool, String> {
     match make {
         Make::Ours => Ok(our_nbd()),
         Make::Qemu => qemu_nbd(),
-        Make::Nbdkit { .. } => find("nbdkit", "nbdkit").map(|path| Tool {
-            label: "nbdkit",
-            path,
-        }),
+        Make::Nbdkit { .. } => program("nbdkit", "nbdkit"),
     }
 }
 
@@ -84,7 +81,7 @@ impl Server {
         more: &[&str],
         file: &str,
     ) -> Result<Self, String> {
-        let tool = program(make)?;
+        let tool = maker(make)?;
         let port = free_port();
         let socket = scratch.path(&format!("s{port}"));
         let (port_word, socket_word) = (port.to_string(), socket.to_string_lossy().into_owned());

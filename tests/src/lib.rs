@@ -18,6 +18,7 @@ pub mod run;
 pub mod skip;
 pub mod tools;
 pub mod watch;
+pub mod words;
 
 pub use pair::Pair;
 pub use rng::Rng;

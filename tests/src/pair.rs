@@ -9,7 +9,7 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::normal::{difference, normalise};
 use crate::tools::ours_runs;
-use crate::{Output, Scratch, Tool, ours, qemu_io, reference};
+use crate::{Output, Scratch, Tool, ours, qemu_io, reference, words};
 
 /// What tests call an external data file.
 pub const DATA_FILE: &str = "t.data";
@@ -149,11 +149,7 @@ impl Pair {
     /// With the whole story, when only one fails: our image was not what it should be.
     #[track_caller]
     pub fn write(&mut self, image: &str, format: &str, commands: &[String]) {
-        let mut args = vec!["-f", format];
-        for command in commands {
-            args.extend(["-c", command]);
-        }
-        args.push(image);
+        let args = words::io(format, commands, image);
         let _ = writeln!(self.log, "$ qemu-io {}", args.join(" "));
         let both = Both {
             reference: self.writer.run(&self.reference_dir(), &args),

@@ -129,10 +129,7 @@ pub fn reference() -> Result<Tool, String> {
 /// # Errors
 /// Why it cannot be used, for [`crate::require!`].
 pub fn qemu_io() -> Result<Tool, String> {
-    find("qemu-io", "qemu-utils").map(|path| Tool {
-        label: "qemu-io",
-        path,
-    })
+    program("qemu-io", "qemu-utils")
 }
 
 /// The real `cryptsetup`.
@@ -140,10 +137,7 @@ pub fn qemu_io() -> Result<Tool, String> {
 /// # Errors
 /// Why it cannot be used, for [`crate::require!`].
 pub fn cryptsetup() -> Result<Tool, String> {
-    find("cryptsetup", "cryptsetup-bin").map(|path| Tool {
-        label: "cryptsetup",
-        path,
-    })
+    program("cryptsetup", "cryptsetup-bin")
 }
 
 /// The real `qemu-nbd`.
@@ -151,10 +145,15 @@ pub fn cryptsetup() -> Result<Tool, String> {
 /// # Errors
 /// Why it cannot be used, for [`crate::require!`].
 pub fn qemu_nbd() -> Result<Tool, String> {
-    find("qemu-nbd", "qemu-utils").map(|path| Tool {
-        label: "qemu-nbd",
-        path,
-    })
+    program("qemu-nbd", "qemu-utils")
+}
+
+/// Another maker's program, by its name.
+///
+/// # Errors
+/// Why it cannot be used, for [`crate::require!`].
+pub fn program(name: &'static str, package: &str) -> Result<Tool, String> {
+    find(name, package).map(|path| Tool { label: name, path })
 }
 
 /// A program on the path or in the system's folders.
