@@ -8,6 +8,7 @@ use block::{CacheMode, Flags, Layer, Root, Session};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
 use qapi::{Error, report};
+use tool_cli::trace;
 
 use crate::cmd::{COMMANDS, Command};
 use crate::{VERSION, prog_name};
@@ -66,10 +67,10 @@ pub(crate) fn top_level(args: &[String]) -> Top {
                 return Top::Done(finish("generate", done.map(|()| 0).map_err(Failure::from)));
             }
             name => {
-                if crate::trace::help(&traces) {
+                if trace::help(&traces) {
                     return Top::Done(ExitCode::SUCCESS);
                 }
-                if let Err(error) = crate::trace::start(&traces) {
+                if let Err(error) = trace::start(&traces) {
                     report(&error);
                     return Top::Done(ExitCode::FAILURE);
                 }
@@ -80,7 +81,7 @@ pub(crate) fn top_level(args: &[String]) -> Top {
             }
         }
     }
-    if crate::trace::help(&traces) {
+    if trace::help(&traces) {
         return Top::Done(ExitCode::SUCCESS);
     }
     wrong_top("Not enough arguments")

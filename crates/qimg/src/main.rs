@@ -6,7 +6,6 @@ mod cmd;
 mod number;
 mod options;
 mod progress;
-mod trace;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use block::{Aio, CacheMode, Session};
 use qapi::getopt::{self, Parsed};
 use qapi::{Error, opts, out, prog_name};
-use tool_cli::{Request, exit_code};
+use tool_cli::{Request, exit_code, trace};
 
 use crate::background::Background;
 use crate::number::Failed;
@@ -33,6 +33,9 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if trace::help(&parsed.values("T")) {
+        return ExitCode::SUCCESS;
+    }
     if parsed.has("h") {
         usage();
         return ExitCode::SUCCESS;
@@ -58,6 +61,7 @@ pub(crate) async fn run(words: Vec<String>) -> ExitCode {
 /// A shell without a disk, and how disks are opened.
 fn prepare(parsed: &Parsed) -> qapi::Result<(Shell, Mode)> {
     let mode = mode(parsed)?;
+    trace::start(&parsed.values("T"))?;
     let session = Session::new(&parsed.values("allow-path"));
     for object in parsed.values("object") {
         session.add_object(&object)?;

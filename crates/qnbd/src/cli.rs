@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crypto::tls::{self, Endpoint};
 use qapi::getopt;
 use qapi::{Error, Result};
+use tool_cli::trace;
 
 use crate::kernel::{detach, devices};
 use crate::listen;
@@ -88,6 +89,12 @@ fn read(words: &[String]) -> Result<Settings, Stop> {
             }
             "V" => {
                 options::version();
+                return Err(Stop::Done(ExitCode::SUCCESS));
+            }
+            "T" if value
+                .as_ref()
+                .is_some_and(|v| trace::help(std::slice::from_ref(v))) =>
+            {
                 return Err(Stop::Done(ExitCode::SUCCESS));
             }
             _ => settings.take(name, value.as_deref().unwrap_or_default())?,

@@ -14,7 +14,6 @@ mod number;
 mod options;
 mod server;
 mod settings;
-mod trace;
 
 use std::process::ExitCode;
 

@@ -22,7 +22,6 @@ use crate::kernel::attach::{self, AUTO, Attached};
 use crate::listen;
 use crate::notify::notify;
 use crate::settings::Settings;
-use crate::trace;
 
 /// Serves until the end. In the background if asked: then the caller is told once it runs.
 ///
@@ -36,7 +35,7 @@ pub(crate) fn run(settings: Settings, activated: bool) -> Result<ExitCode> {
             Place::Server(server) => background = Some(server),
         }
     }
-    trace::start(&settings.trace)?;
+    tool_cli::trace::start(&settings.trace)?;
     reactor::block_on(serve(settings, activated, background))
         .map_err(|e| Error::from_io("Could not start", &e))?
 }

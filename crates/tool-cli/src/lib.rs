@@ -1,4 +1,4 @@
-//! What command line tools have in common beside their words: tables of options, and man pages and shell completions that
+//! What command line tools have in common beside their words: tables of options, logs, and man pages and shell completions that
 //! are made from them.
 //!
 //! ```text
@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod options;
+pub mod trace;
 
 use std::io;
 use std::path::Path;

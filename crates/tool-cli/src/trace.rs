@@ -11,12 +11,13 @@ use std::sync::Mutex;
 
 use qapi::{Error, Result, opts};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 /// Turns on what the values of `-T` ask for.
 ///
 /// # Errors
 /// When a file named in one cannot be read or made.
-pub(crate) fn start(values: &[String]) -> Result<()> {
+pub fn start(values: &[String]) -> Result<()> {
     if values.is_empty() {
         return Ok(());
     }
@@ -59,6 +60,7 @@ const FAMILIES: &[(&str, &str)] = &[
     ("file_", "block_protocols"),
     ("luring_", "block_protocols"),
     ("nbd_", "block_protocols"),
+    ("nbd_", "block_export"),
     ("qcow2_", "block_formats::qcow2"),
     ("qed_", "block_formats::qed"),
     ("thread_pool_", "block_protocols"),
@@ -66,43 +68,61 @@ const FAMILIES: &[(&str, &str)] = &[
 
 /// Our own targets and levels begin so.
 const OURS: &[&str] = &[
-    "block", "qimg", "qapi", "reactor", "trace", "debug", "info", "warn", "error",
+    "block",
+    "nbd_proto",
+    "qapi",
+    "qimg",
+    "qio",
+    "qnbd",
+    "reactor",
+    "trace",
+    "debug",
+    "info",
+    "warn",
+    "error",
 ];
 
 /// A name that nothing has is told, and does no harm; a pattern may match nothing.
 fn enable(filter: EnvFilter, pattern: &str) -> EnvFilter {
-    match directive(pattern).and_then(|text| text.parse().ok()) {
-        Some(directive) => filter.add_directive(directive),
-        None => {
-            if !pattern.contains('*') {
-                qapi::warn(&format!("trace event '{pattern}' does not exist"));
-            }
-            filter
-        }
+    let directives: Vec<Directive> = directives(pattern)
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    if directives.is_empty() && !pattern.contains('*') {
+        qapi::warn(&format!("trace event '{pattern}' does not exist"));
     }
+    directives
+        .into_iter()
+        .fold(filter, EnvFilter::add_directive)
 }
 
 /// What a pattern means to `tracing`, if anything.
-fn directive(pattern: &str) -> Option<String> {
+fn directives(pattern: &str) -> Vec<String> {
     let name = pattern.trim_end_matches('*');
     if name.is_empty() {
-        return Some("trace".to_owned());
+        return vec!["trace".to_owned()];
     }
     if OURS.iter().any(|ours| name.starts_with(ours)) && !name.starts_with("block_copy") {
-        return Some(match name.contains('=') {
+        return vec![match name.contains('=') {
             true => name.to_owned(),
             false => format!("{name}=trace"),
-        });
+        }];
     }
-    let family = FAMILIES.iter().find(|(prefix, _)| name.starts_with(prefix));
-    family.map(|(_, target)| format!("{target}=trace"))
+    FAMILIES
+        .iter()
+        .filter(|(prefix, _)| name.starts_with(prefix))
+        .map(|(_, target)| format!("{target}=trace"))
+        .collect()
 }
 
 /// Whether what is asked for is a list of what can be; it is printed then.
-pub(crate) fn help(values: &[String]) -> bool {
+pub fn help(values: &[String]) -> bool {
     let asked = values.iter().any(|value| value == "help" || value == "?");
     if asked {
-        for (family, _) in FAMILIES {
+        // Families of two parts stand side by side.
+        let mut families: Vec<&str> = FAMILIES.iter().map(|(family, _)| *family).collect();
+        families.dedup();
+        for family in families {
             qapi::out::line(format!("{family}*"));
         }
         for target in [
@@ -110,6 +130,7 @@ pub(crate) fn help(values: &[String]) -> bool {
             "block_formats",
             "block_protocols",
             "block_jobs",
+            "block_export",
         ] {
             qapi::out::line(target);
         }
@@ -123,12 +144,14 @@ mod tests {
 
     #[test]
     fn names_of_the_reference_stand_for_parts_of_ours() {
-        let text = |pattern| directive(pattern).unwrap_or_default();
+        let text = |pattern| directives(pattern).join(",");
         assert_eq!(text("qcow2_*"), "block_formats::qcow2=trace");
         assert_eq!(text("bdrv_co_preadv_part"), "block_core=trace");
         assert_eq!(text("block_formats=debug"), "block_formats=debug");
         assert_eq!(text("*"), "trace");
-        assert_eq!(directive("lunch"), None);
-        assert_eq!(directive("block_copy_process"), None);
+        let nbd = "block_protocols=trace,block_export=trace";
+        assert_eq!(text("nbd_*"), nbd);
+        assert_eq!(text("lunch"), "");
+        assert_eq!(text("block_copy_process"), "");
     }
 }
