@@ -174,11 +174,6 @@ impl Shell {
         result
     }
 
-    /// Starts a request in the background; what it gives is printed.
-    pub(crate) fn start(&mut self, request: impl Future<Output = String> + Send + 'static) {
-        self.background.start(request);
-    }
-
     /// Opens the file anew. One that cannot be opened that way stays as it was.
     async fn open_again(&mut self, how: Reopen) -> Result<(), Failed> {
         let Some(old) = self.disk.as_ref().map(|d| (d.source.clone(), d.mode)) else {

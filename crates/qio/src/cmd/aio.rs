@@ -144,7 +144,7 @@ fn read(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
     let (offset, len) = place(call)?;
     let telling = Telling::new(call, offset, len as u64);
     let (root, show) = (call.disk()?.root, call.has("v"));
-    shell.start(async move {
+    shell.background.start(async move {
         let mut buf = vec![0xab; len];
         if let Err(error) = root.read(offset, &mut buf).await {
             return format!("readv failed: {}\n", strerror(errno(&error)));
@@ -198,7 +198,9 @@ fn write(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
             no_fallback: false,
             fua,
         };
-        shell.start(async move { telling.written(root.write_zeroes(offset, len, flags).await) });
+        shell
+            .background
+            .start(async move { telling.written(root.write_zeroes(offset, len, flags).await) });
         return Ok(());
     }
     let (offset, len) = place(call)?;
@@ -207,7 +209,7 @@ fn write(shell: &mut Shell, call: &Call<'_>) -> Result<(), Failed> {
         fua,
         ..WriteFlags::default()
     };
-    shell.start(async move {
+    shell.background.start(async move {
         let buf = vec![pattern.unwrap_or(PATTERN); len];
         telling.written(root.write(offset, &buf, flags).await)
     });

@@ -146,7 +146,7 @@ impl Qcow2 {
     /// Stores what has changed. On failure the image is as it was: bitmaps that writes made untrue are inconsistent.
     pub(in crate::qcow2) async fn store_bitmaps(&self) -> Result<()> {
         let _io = self.bitmaps.io.lock().await;
-        let list = {
+        let mut list = {
             let state = self.bitmaps.state();
             if !state.changed {
                 return Ok(());
@@ -154,14 +154,11 @@ impl Qcow2 {
             state.list.clone()
         };
         // As in the reference, all are stored anew, so that they lie together; what cannot be read stays where it is.
-        let mut all = Vec::new();
-        for mut bitmap in list {
+        for bitmap in &mut list {
             if bitmap.stored.is_some() && !bitmap.inconsistent {
-                bitmap.bits = self.load_bits(&bitmap).await.ok();
+                bitmap.bits = self.load_bits(bitmap).await.ok();
             }
-            all.push(bitmap);
         }
-        let list = all;
         self.store_list(&list).await.map_err(|e| {
             let node = self.file().node();
             e.prefix(format!(
@@ -194,7 +191,6 @@ impl Qcow2 {
     }
 
     async fn store_list(&self, list: &[Bitmap]) -> Result<()> {
-        let failed = |e: io::Error| Error::from_io("Failed to update bitmap extension", &e);
         let mut claimed = Claimed::new(self);
         let (location, entries) = match self.write_list(list, &mut claimed).await {
             Ok(written) => written,
@@ -203,7 +199,9 @@ impl Qcow2 {
                 return Err(error);
             }
         };
-        self.switch_bitmaps(location).await.map_err(failed)?;
+        self.switch_bitmaps(location)
+            .await
+            .map_err(|e| not_updated(&e))?;
         let (old_location, old) = {
             let mut state = self.bitmaps.state();
             for (bitmap, entry) in state.list.iter_mut().zip(&entries) {
@@ -218,14 +216,14 @@ impl Qcow2 {
         for entry in &old {
             let kept = entries.iter().any(|e| e.table_offset == entry.table_offset);
             if !kept {
-                self.free_bitmap(entry).await.map_err(failed)?;
+                self.free_bitmap(entry).await.map_err(|e| not_updated(&e))?;
             }
         }
         if let Some(old) = old_location {
             let freed = self.free_bytes(old.offset, old.size).await;
-            freed.map_err(failed)?;
+            freed.map_err(|e| not_updated(&e))?;
         }
-        self.write_out().await.map_err(failed)
+        self.write_out().await.map_err(|e| not_updated(&e))
     }
 
     /// Writes what is not in the image, and a directory of all.
@@ -262,8 +260,7 @@ impl Qcow2 {
             return Ok((None, entries));
         }
         let location = self.write_directory(&entries, claimed).await;
-        let failed = |e: io::Error| Error::from_io("Failed to update bitmap extension", &e);
-        Ok((Some(location.map_err(failed)?), entries))
+        Ok((Some(location.map_err(|e| not_updated(&e))?), entries))
     }
 
     async fn write_directory(
@@ -316,6 +313,10 @@ impl Qcow2 {
         self.free_bytes(entry.table_offset, u64::from(entry.table_size) * 8)
             .await
     }
+}
+
+fn not_updated(error: &io::Error) -> Error {
+    Error::from_io("Failed to update bitmap extension", error)
 }
 
 /// Whether a write makes a stored bitmap untrue: readers take it for current, or it records now.
