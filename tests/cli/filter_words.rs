@@ -1,5 +1,6 @@
 //! What nodes of every kind are opened with, and refused for: option strings and names, beside the reference.
 
+use house_tests::normal::without_rates;
 use house_tests::tools::our_io;
 use house_tests::{Scratch, Tool, qemu_io, reference, require};
 
@@ -76,12 +77,6 @@ fn world(img: &Tool) -> Scratch {
     scratch
 }
 
-/// Rates are nobody's business.
-fn normal(text: &str) -> String {
-    let lines = text.lines().map(|line| line.split(" ops; ").next());
-    lines.flatten().collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn nodes_are_opened_and_refused_as_by_the_reference() {
     let (img, io) = (require!(reference()), require!(qemu_io()));
@@ -96,9 +91,6 @@ fn nodes_are_opened_and_refused_as_by_the_reference() {
         args.extend(COMMANDS);
         let want = io.run(theirs.dir(), &args);
         let got = our_io().run(mine.dir(), &args);
-        let story = format!("{line}\n{}\n{}", want.report(), got.report());
-        assert_eq!(normal(&got.stdout), normal(&want.stdout), "{story}");
-        assert_eq!(normal(&got.stderr), normal(&want.stderr), "{story}");
-        assert_eq!(got.code, want.code, "{story}");
+        got.same_as(&want, line, without_rates);
     }
 }

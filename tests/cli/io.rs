@@ -1,5 +1,6 @@
 //! Transcripts of `qio` beside the real `qemu-io`: both streams, exit codes and the disk after.
 
+use house_tests::normal::without_rates;
 use house_tests::tools::our_io;
 use house_tests::{Output, Scratch, Tool, qemu_io, reference, require};
 
@@ -135,19 +136,6 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Rates and times are nobody's business.
-fn normal(text: &str) -> String {
-    let mut out = String::new();
-    for line in text.lines() {
-        match line.find(" ops; ") {
-            Some(at) => out.push_str(&line[..at]),
-            None => out.push_str(line),
-        }
-        out.push('\n');
-    }
-    out
-}
-
 fn run(tool: &Tool, scratch: &Scratch, case: &Case) -> Output {
     let mut args = case.args.to_vec();
     for command in case.commands {
@@ -166,10 +154,7 @@ fn transcripts_are_those_of_the_reference() {
             img.run(scratch.dir(), case.create).ok();
         }
         let (want, got) = (run(&io, &theirs, case), run(&our_io(), &mine, case));
-        let story = format!("{}\n{}", want.report(), got.report());
-        assert_eq!(normal(&got.stdout), normal(&want.stdout), "{story}");
-        assert_eq!(normal(&got.stderr), normal(&want.stderr), "{story}");
-        assert_eq!(got.code, want.code, "{story}");
+        got.same_as(&want, "", without_rates);
         let (a, b) = (theirs.path("t.img"), mine.path("t.img"));
         let both =
             [a.to_str(), b.to_str()].map(|path| path.expect("scratch folders have plain names"));

@@ -1,5 +1,6 @@
 //! Writes by our tool into images of every format, read back by the reference, and the other way round.
 
+use house_tests::normal::without_rates;
 use house_tests::tools::our_io;
 use house_tests::{Pair, Rng, Tool, qemu_io, require, words};
 
@@ -42,11 +43,7 @@ fn commands(rng: &mut Rng) -> Vec<String> {
 
 fn run(tool: &Tool, dir: &std::path::Path, format: &str, commands: &[String]) -> String {
     let output = tool.run(dir, &words::io(format, commands, "t.img"));
-    let lines = output.stdout.lines();
-    lines
-        .filter(|line| !line.contains("ops; "))
-        .collect::<Vec<_>>()
-        .join("\n")
+    without_rates(&output.stdout)
 }
 
 #[test]

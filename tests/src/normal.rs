@@ -92,6 +92,16 @@ fn replace_dates(line: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// What the io tools print, without times and rates.
+pub fn without_rates(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        out.push_str(line.split(" ops; ").next().unwrap_or(line));
+        out.push('\n');
+    }
+    out
+}
+
 /// The first difference between two texts, shown line by line; `None` when they are equal.
 pub fn difference(reference: &str, ours: &str) -> Option<String> {
     use std::fmt::Write;

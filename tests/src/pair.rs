@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise};
 
-use crate::normal::{difference, normalise};
+use crate::normal::{difference, normalise, without_rates};
 use crate::tools::ours_runs;
 use crate::{Output, Scratch, Tool, ours, qemu_io, reference, words};
 
@@ -233,14 +233,6 @@ impl Pair {
             );
         }
     }
-}
-
-/// What `qemu-io` printed, without the lines about speed.
-fn without_rates(text: &str) -> String {
-    text.lines()
-        .filter(|l| !l.contains(" ops; "))
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 /// Writes the folder's files back and forgets their pages: where a file has room that was never written, the file system

@@ -90,6 +90,19 @@ impl Output {
         self
     }
 
+    /// Asserts that another run, of `what`, gave the same exit code, and streams that `normal` makes equal.
+    ///
+    /// # Panics
+    /// With both runs, when it did not.
+    #[track_caller]
+    pub fn same_as(&self, other: &Self, what: &str, normal: impl Fn(&str) -> String) {
+        let story = || format!("{what}\n{}\n{}", other.report(), self.report());
+        for (ours, theirs) in [(&self.stdout, &other.stdout), (&self.stderr, &other.stderr)] {
+            assert_eq!(normal(ours), normal(theirs), "{}", story());
+        }
+        assert_eq!(self.code, other.code, "{}", story());
+    }
+
     /// Everything about the run, for a failure message.
     pub fn report(&self) -> String {
         format!(
