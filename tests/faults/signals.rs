@@ -1,8 +1,9 @@
 //! An interrupted tool leaves nothing broken.
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use house_tests::run::until;
 use house_tests::{Output, ours, require};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -21,11 +22,8 @@ fn interrupted(stage: &Stage, args: &[&str], after: Duration, signal: Signal) ->
         return None;
     }
     kill_process(pid(&child), signal).expect("a child can be signalled");
-    let start = Instant::now();
-    while child.try_wait().expect("a child can be asked").is_none() {
-        assert!(start.elapsed() < Duration::from_secs(10), "it did not stop");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let ended = || child.try_wait().expect("a child can be asked");
+    until(Duration::from_secs(10), ended).expect("it stops");
     // What it said does not matter; this tells what was done in failure reports.
     let mut output = ours().run(stage.scratch.dir(), &["--version"]);
     output.line = format!("ours {}, {signal:?} after {after:?}", args.join(" "));

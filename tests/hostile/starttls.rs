@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use house_tests::run::until;
 use house_tests::tools::{find, our_nbd};
 use house_tests::{Scratch, require};
 
@@ -80,16 +81,8 @@ fn server() -> Result<Server, String> {
 }
 
 fn connect(server: &Server) -> TcpStream {
-    let start = Instant::now();
-    let mut stream = loop {
-        match TcpStream::connect(("127.0.0.1", server.port)) {
-            Ok(stream) => break stream,
-            Err(_) if start.elapsed() < Duration::from_secs(30) => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(error) => panic!("no server: {error}"),
-        }
-    };
+    let connect = || TcpStream::connect(("127.0.0.1", server.port)).ok();
+    let mut stream = until(Duration::from_secs(30), connect).expect("a server");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a time");

@@ -4,8 +4,9 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use house_tests::run::until;
 use house_tests::tools::{our_nbd, program, qemu_nbd};
 use house_tests::{Scratch, Tool};
 
@@ -138,13 +139,12 @@ impl Server {
     }
 
     fn wait(&mut self) {
-        let start = Instant::now();
-        while !self.answers() {
+        let answers = until(Duration::from_secs(30), || {
             let ended = self.child.try_wait().expect("it can be asked");
             assert!(ended.is_none(), "the server ended: {ended:?}");
-            assert!(start.elapsed() < Duration::from_secs(30), "no server");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            self.answers().then_some(())
+        });
+        answers.expect("a server");
     }
 
     fn answers(&self) -> bool {

@@ -6,9 +6,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use house_tests::normal::normalise;
+use house_tests::run::until;
 use house_tests::tools::{our_nbd, qemu_nbd};
 use house_tests::{Scratch, Tool, qemu_io, reference, require};
 use rustix::process::{Pid, Signal, kill_process};
@@ -207,30 +208,18 @@ impl Run {
 
     /// A client that chose the export, once the server runs.
     fn client(&self) -> Option<UnixStream> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Ok(stream) = UnixStream::connect(self.socket()) {
-                return choose(stream);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
+        until(PATIENCE, || UnixStream::connect(self.socket()).ok()).and_then(choose)
     }
 
     /// Its exit code, if it ends soon. A server that does not is told to.
     fn end(&mut self, patience: Duration) -> String {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be asked") {
-                return format!("ended: {:?}", status.code());
-            }
-            if start.elapsed() > patience {
-                kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
-                let status = self.child.wait().expect("it ends");
-                return format!("told to end: {:?}", status.code());
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        let ended = until(patience, || self.child.try_wait().expect("it can be asked"));
+        if let Some(status) = ended {
+            return format!("ended: {:?}", status.code());
         }
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+        let status = self.child.wait().expect("it ends");
+        format!("told to end: {:?}", status.code())
     }
 
     /// All that it said, with names that differ by place made equal.
@@ -278,13 +267,10 @@ fn what_is_served_is_listed_alike() {
         let mut words = vec!["-t"];
         words.extend(*options);
         let mut run = Run::listening(tool, folder()?, &words);
-        let start = Instant::now();
-        while UnixStream::connect(run.socket()).is_err() && start.elapsed() < PATIENCE {
-            if run.child.try_wait().expect("it can be asked").is_some() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until(PATIENCE, || {
+            let ended = run.child.try_wait().expect("it can be asked");
+            (ended.is_some() || UnixStream::connect(run.socket()).is_ok()).then_some(())
+        });
         let socket = run.socket().to_string_lossy().into_owned();
         let mut story = String::new();
         for lister in [qemu_nbd()?, our_nbd()] {
@@ -317,10 +303,7 @@ fn servers_end_alike() {
                 },
                 Event::Leave => drop(clients.remove(0)),
                 Event::Peek => {
-                    let start = Instant::now();
-                    while UnixStream::connect(run.socket()).is_err() && start.elapsed() < PATIENCE {
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
+                    drop(until(PATIENCE, || UnixStream::connect(run.socket()).ok()));
                 }
                 Event::Signal(signal) => {
                     // The reference handles signals only once it serves.
@@ -393,10 +376,7 @@ fn the_background_is_reached_alike() {
             let client = UnixStream::connect(run.socket()).ok().and_then(choose);
             story += &format!("\nserved: {}", client.is_some());
             drop(client);
-            let start = Instant::now();
-            while run.socket().exists() && start.elapsed() < PATIENCE {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            until(PATIENCE, || (!run.socket().exists()).then_some(()));
         }
         Ok(story + "\n" + &run.said())
     });

@@ -13,6 +13,18 @@ use wait4::Wait4;
 
 use crate::Tool;
 
+/// Looks again and again for so long, until there is something.
+pub fn until<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        let found = look();
+        if found.is_some() || start.elapsed() > patience {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// What a run may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

@@ -7,6 +7,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use house_tests::Scratch;
+use house_tests::run::until;
 use house_tests::tools::our_nbd;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -50,13 +51,12 @@ impl Served {
     }
 
     fn wait_until_it_listens(&mut self) {
-        let start = Instant::now();
-        while !self.socket().exists() {
+        let listens = until(PATIENCE, || {
             let ended = self.child.try_wait().expect("it can be asked");
             assert!(ended.is_none(), "the server ended: {ended:?}");
-            assert!(start.elapsed() < PATIENCE, "no server");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+            self.socket().exists().then_some(())
+        });
+        listens.expect("a server");
     }
 
     pub(super) fn socket(&self) -> PathBuf {
@@ -69,31 +69,19 @@ impl Served {
 
     /// A connection of which nothing was read.
     pub(super) fn connect(&self) -> UnixStream {
-        let start = Instant::now();
-        loop {
-            match UnixStream::connect(self.socket()) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(PATIENCE)).expect("a time");
-                    return stream;
-                }
-                // Its queue is full, or it does not listen yet.
-                Err(error) => assert!(start.elapsed() < PATIENCE, "no server: {error}"),
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        // Its queue may be full, or it does not listen yet.
+        let stream = until(PATIENCE, || UnixStream::connect(self.socket()).ok());
+        let stream = stream.expect("a server");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        stream
     }
 
     /// Ends it as a service manager would; gives back its exit code and how long that took.
     pub(super) fn stop(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be asked") {
-                return (status, start.elapsed());
-            }
-            assert!(start.elapsed() < PATIENCE, "it does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let ended = until(PATIENCE, || self.child.try_wait().expect("it can be asked"));
+        (ended.expect("it stops"), start.elapsed())
     }
 
     pub(super) fn holds(&self) -> Holds {
@@ -118,12 +106,9 @@ impl Served {
     /// Waits until it has at most so many descriptors: it closes what clients left a moment later.
     #[track_caller]
     pub(super) fn settles_at(&self, descriptors: usize) {
-        let start = Instant::now();
-        while self.holds().descriptors > descriptors {
-            let holds = self.holds();
-            assert!(start.elapsed() < PATIENCE, "{holds:?}, not {descriptors}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let few = || (self.holds().descriptors <= descriptors).then_some(());
+        let settled = until(PATIENCE, few).is_some();
+        assert!(settled, "{:?}, not {descriptors}", self.holds());
     }
 
     /// Somebody else is served.
