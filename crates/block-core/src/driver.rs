@@ -227,6 +227,8 @@ pub struct FilterDriver {
     /// Options that change what is seen through it: they are part of its name, and a list's or record's
     /// name ends with a dot.
     pub strong: &'static [&'static str],
+    /// Options that name files which it reads or writes for itself.
+    pub files: &'static [&'static str],
     /// The plain name of a node with these options, over children with these names.
     pub plain_name: fn(&Dict, &[&str]) -> Option<String>,
 }

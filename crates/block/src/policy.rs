@@ -116,10 +116,14 @@ fn plain_files(options: &Dict, files: &mut Vec<String>) -> Option<()> {
         files.push(options.get_str("filename")?.to_owned());
         return Some(());
     }
-    // Filters whose own options name files do more than to pass on what their children hold.
-    let names_more = ["config", "x-image", "x-raw", "log"].map(|name| options.get(name));
-    let passes = find_filter(driver).is_some() && names_more.iter().all(Option::is_none);
-    if driver != "raw" && find_format(driver).is_none() && !passes {
+    let passes = match find_filter(driver) {
+        // One that names files itself does more than to pass on what its children hold.
+        Some(filter) => filter.files.iter().all(|name| options.get(name).is_none()),
+        None => driver == "raw" || find_format(driver).is_some(),
+    };
+    // Lists may hold children, which nobody would look at.
+    let has_lists = options.iter().any(|(_, v)| matches!(v, Value::List(_)));
+    if !passes || has_lists {
         return None;
     }
     let children = options.iter().filter_map(|(_, value)| match value {
@@ -139,4 +143,29 @@ fn has_header(path: &Path) -> bool {
     let mut head = Vec::new();
     let read = fs::File::open(path).and_then(|f| f.take(PROBE_LEN as u64).read_to_end(&mut head));
     read.is_ok() && looks_like_format(&head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_names_are_taken_apart_as_far_as_everything_in_them_is_known() {
+        let files = |text: &str| json_files(&format!("json:{text}"));
+        let file = r#"{"filename":"a"}"#;
+        let over = |driver: &str, more: &str| {
+            files(&format!(r#"{{"driver":"{driver}","file":{file}{more}}}"#))
+        };
+        let one = Some(vec!["a".to_owned()]);
+        for driver in ["raw", "qcow2", "throttle", "blkdebug"] {
+            assert_eq!(over(driver, ""), one, "{driver}");
+        }
+        let second = over("qcow2", r#","backing":{"driver":"file","filename":"b"}"#);
+        assert_eq!(second, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(over("nbd", ""), None);
+        assert_eq!(over("blkdebug", r#","config":"b""#), None);
+        assert_eq!(over("blklogwrites", r#","log":{"filename":"b"}"#), None);
+        assert_eq!(over("quorum", r#","children":[{"filename":"b"}]"#), None);
+        assert_eq!(over("qcow2", r#","backing":{"driver":"nbd"}"#), None);
+    }
 }

@@ -25,6 +25,7 @@ pub(crate) const BLKLOGWRITES: FilterDriver = FilterDriver {
     parse_filename: None,
     open: |request| Box::pin(open(request)),
     strong: &["log-append", "log-sector-size"],
+    files: &["log"],
     plain_name: |_, _| None,
 };
 

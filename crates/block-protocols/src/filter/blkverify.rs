@@ -16,6 +16,7 @@ pub(crate) const BLKVERIFY: FilterDriver = FilterDriver {
     parse_filename: Some(parse_filename),
     open: |request| Box::pin(open(request)),
     strong: &[],
+    files: &["x-raw", "x-image"],
     plain_name,
 };
 

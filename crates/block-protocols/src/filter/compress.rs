@@ -12,6 +12,7 @@ pub(crate) const COMPRESS: FilterDriver = FilterDriver {
     parse_filename: None,
     open: |request| Box::pin(open(request)),
     strong: &[],
+    files: &[],
     plain_name: |_, _| None,
 };
 

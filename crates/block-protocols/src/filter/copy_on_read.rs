@@ -14,6 +14,7 @@ pub(crate) const COPY_ON_READ: FilterDriver = FilterDriver {
     parse_filename: None,
     open: |request| Box::pin(open(request)),
     strong: &[],
+    files: &[],
     plain_name: |_, _| None,
 };
 

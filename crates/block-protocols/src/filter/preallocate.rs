@@ -16,6 +16,7 @@ pub(crate) const PREALLOCATE: FilterDriver = FilterDriver {
     parse_filename: None,
     open: |request| Box::pin(open(request)),
     strong: &[],
+    files: &[],
     plain_name: |_, _| None,
 };
 

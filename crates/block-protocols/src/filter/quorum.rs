@@ -22,6 +22,7 @@ pub(crate) const QUORUM: FilterDriver = FilterDriver {
         "rewrite-corrupted",
         "read-pattern",
     ],
+    files: &[],
     plain_name: |_, _| None,
 };
 

@@ -36,6 +36,7 @@ pub(crate) const BLKDEBUG: FilterDriver = FilterDriver {
         "opt-discard",
         "max-discard",
     ],
+    files: &["config", "x-image"],
     plain_name,
 };
 

@@ -24,6 +24,7 @@ pub(crate) const THROTTLE: FilterDriver = FilterDriver {
     parse_filename: None,
     open: |request| Box::pin(open(request)),
     strong: &["throttle-group"],
+    files: &[],
     plain_name: |_, _| None,
 };
 
