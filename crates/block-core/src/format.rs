@@ -201,8 +201,8 @@ pub struct FormatInfo {
 
 /// Writing packed clusters.
 pub trait Compress: Send + Sync {
-    /// Packs one whole cluster into `out` (cleared first). `false`: not smaller, store it plain. Pure CPU work,
-    /// called from several threads.
+    /// Packs one whole cluster onto the end of `out`. `false`: not smaller, store it plain; `out` is as it was. Pure CPU
+    /// work, called from several threads.
     fn pack(&self, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool>;
 
     /// Enters what the packed bytes have to say of the cluster's own place, before they are written.

@@ -246,8 +246,8 @@ impl Root {
         Ok(())
     }
 
-    /// Packs one whole cluster (or what is left of the disk) into `out`, for [`Root::store_packed`]: CPU work
-    /// only, from any thread. `false`: it does not get smaller, write it plain.
+    /// Packs one whole cluster (or what is left of the disk) onto the end of `out`, for [`Root::store_packed`]: CPU
+    /// work only, from any thread. `false`: it does not get smaller, write it plain.
     ///
     /// # Errors
     /// `ENOTSUP` when the node cannot (filters: use [`Root::write_compressed`]), `EINVAL` when it is no cluster.

@@ -35,16 +35,12 @@ thread_local! {
 
 /// Packs a cluster into `out`; `false` when it does not get smaller.
 pub(crate) fn pack(cluster: &[u8], out: &mut Vec<u8>) -> bool {
-    out.clear();
-    out.resize(cluster.len(), 0);
-    let packed = PACKERS.with_borrow_mut(|packers| packers.pack(cluster, out));
-    match packed {
-        Some(len) if len < cluster.len() => {
-            out.truncate(len);
-            true
-        }
-        _ => false,
-    }
+    let start = out.len();
+    out.resize(start + cluster.len(), 0);
+    let packed = PACKERS.with_borrow_mut(|packers| packers.pack(cluster, &mut out[start..]));
+    let packed = packed.filter(|len| *len < cluster.len());
+    out.truncate(start + packed.unwrap_or(0));
+    packed.is_some()
 }
 
 impl Packers {

@@ -6,8 +6,8 @@ use super::{Mapped, bad_answer, unsupported};
 use crate::{Event, WriteFlags};
 
 impl Mapped {
-    /// Packs one whole cluster, or what is left of the disk in the last one, into `out`. `false`: it does not get
-    /// smaller and is to be written plain.
+    /// Packs one whole cluster, or what is left of the disk in the last one, onto the end of `out`. `false`: it
+    /// does not get smaller and is to be written plain.
     pub(crate) fn pack(&self, offset: u64, buf: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
         let compress = self.format.compress().ok_or_else(unsupported)?;
         let geometry = self.format.geometry();
@@ -19,6 +19,7 @@ impl Mapped {
         {
             return Err(io::Error::from_raw_os_error(22));
         }
+        let start = out.len();
         let smaller = if buf.len() == cluster {
             compress.pack(buf, out)?
         } else {
@@ -27,7 +28,7 @@ impl Mapped {
             compress.pack(&padded, out)?
         };
         if smaller {
-            compress.seal(offset, out);
+            compress.seal(offset, &mut out[start..]);
         }
         Ok(smaller)
     }
@@ -53,6 +54,7 @@ impl Mapped {
         let cluster = self.format.geometry().cluster_size as usize;
         let mut packed = Vec::new();
         for (part, at) in buf.chunks(cluster).zip((offset..).step_by(cluster)) {
+            packed.clear();
             if self.pack(at, part, &mut packed)? {
                 self.store_packed(at, &packed).await?;
             } else {

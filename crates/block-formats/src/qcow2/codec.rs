@@ -21,28 +21,24 @@ fn damaged() -> io::Error {
     io::Error::from_raw_os_error(EIO)
 }
 
-/// Packs a cluster into `out`; `false` when it does not get smaller.
+/// Packs a cluster onto the end of `out`; `false` when it does not get smaller.
 pub(crate) fn pack(kind: CompressionType, cluster: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
     if kind == CompressionType::Zlib {
         return Ok(deflate::pack(cluster, out));
     }
-    out.clear();
-    out.resize(cluster.len(), 0);
-    let packed = PACKER.with_borrow_mut(|packer| {
+    PACKER.with_borrow_mut(|packer| {
         let packer = match packer {
             Some(packer) => packer,
             empty => empty.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
         };
+        let start = out.len();
+        out.resize(start + cluster.len(), 0);
         // The only failure with a buffer of the cluster's own size is that it does not get smaller.
-        Ok::<_, io::Error>(packer.compress_to_buffer(cluster, out).ok())
-    })?;
-    match packed.filter(|len| *len < cluster.len()) {
-        Some(len) => {
-            out.truncate(len);
-            Ok(true)
-        }
-        None => Ok(false),
-    }
+        let packed = packer.compress_to_buffer(cluster, &mut out[start..]).ok();
+        let packed = packed.filter(|len| *len < cluster.len());
+        out.truncate(start + packed.unwrap_or(0));
+        Ok(packed.is_some())
+    })
 }
 
 /// Unpacks a cluster; `packed` may go on behind the stream. Memory is bounded by the cluster.

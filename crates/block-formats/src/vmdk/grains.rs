@@ -36,14 +36,14 @@ impl Sparse {
     }
 }
 
-/// Packs a grain, with room for its marker before it.
+/// Packs a grain onto the end of `out`, with room for its marker before it.
 pub(super) fn pack(grain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
     PACKER.with_borrow_mut(|packer| {
-        out.clear();
-        out.resize(MARKER + packer.zlib_compress_bound(grain.len()), 0);
-        let packed = packer.zlib_compress(grain, &mut out[MARKER..]);
+        let start = out.len() + MARKER;
+        out.resize(start + packer.zlib_compress_bound(grain.len()), 0);
+        let packed = packer.zlib_compress(grain, &mut out[start..]);
         let len = packed.map_err(|_| errno(22))?;
-        out.truncate(MARKER + len);
+        out.truncate(start + len);
         Ok(())
     })
 }

@@ -62,7 +62,7 @@ pub(super) struct Ready {
 #[derive(Default)]
 pub(super) struct Scratch {
     buf: Vec<u8>,
-    packed: Vec<u8>,
+    /// Packed clusters, one behind the other.
     arena: Vec<u8>,
     actions: Vec<Action>,
 }
@@ -300,12 +300,9 @@ impl Shared {
                 Step::Zero
             } else {
                 let to = piece.to + at as u64;
-                match self.target.pack(to, buf, &mut scratch.packed) {
-                    Ok(true) => {
-                        let start = scratch.arena.len();
-                        scratch.arena.extend_from_slice(&scratch.packed);
-                        Step::Store(start..scratch.arena.len())
-                    }
+                let start = scratch.arena.len();
+                match self.target.pack(to, buf, &mut scratch.arena) {
+                    Ok(true) => Step::Store(start..scratch.arena.len()),
                     Ok(false) => Step::Write,
                     Err(e) if e.kind() == io::ErrorKind::Unsupported => Step::Pack,
                     Err(e) => return Err(ConvertError::Write(to, e)),
