@@ -216,27 +216,28 @@ fn verify(row: &Row, dir: &Path, tools: &Tools, texts: (&str, &str)) -> Result<O
             }
             Ok(None)
         }
-        Verify::Image(format) => {
-            let names = ["ours", "reference"].map(|n| format!("{n}.{format}"));
-            let args = ["compare", "-f", format, "-F", format, &names[0], &names[1]];
-            measure(&tools.reference, &args, dir).context("our output is wrong")?;
-            if format == "qcow2" {
-                let args = ["check", "-q", "-f", format, &names[0]];
-                measure(&tools.reference, &args, dir).context("our output is damaged")?;
-            }
-            let [ours, reference] = names.map(|n| fixtures::disk_size(&dir.join(n)));
-            Ok(Some(table::ratio(ours?, reference?)))
-        }
+        Verify::Image(format) => same_images(format, "", dir, tools).map(Some),
         Verify::Encrypted(format, key) => {
-            let names = ["ours", "reference"].map(|n| format!("{n}.{format}"));
-            let [a, b] = names
-                .each_ref()
-                .map(|name| format!("driver={format},{key}=s,file.filename={name}"));
-            let secret = "secret,id=s,data=letmein";
-            let args = ["compare", "--object", secret, "--image-opts", &a, &b];
-            measure(&tools.reference, &args, dir).context("our output is wrong")?;
-            let [ours, reference] = names.map(|n| fixtures::disk_size(&dir.join(n)));
-            Ok(Some(table::ratio(ours?, reference?)))
+            let key = format!("{key}=s,");
+            same_images(format, &key, dir, tools).map(Some)
         }
     }
+}
+
+/// Compares images of a format that options open; gives the ratio of their sizes.
+fn same_images(format: &str, options: &str, dir: &Path, tools: &Tools) -> Result<f64> {
+    let names = ["ours", "reference"].map(|name| format!("{name}.{format}"));
+    let [a, b] = names
+        .each_ref()
+        .map(|name| format!("driver={format},{options}file.filename={name}"));
+    let run = |words: &[&str]| {
+        let secret = ["--object", "secret,id=s,data=letmein"];
+        measure(&tools.reference, &[words, &secret].concat(), dir)
+    };
+    run(&["compare", "--image-opts", &a, &b]).context("our output is wrong")?;
+    if format == "qcow2" {
+        run(&["check", "-q", "--image-opts", &a]).context("our output is damaged")?;
+    }
+    let [ours, reference] = names.map(|name| fixtures::disk_size(&dir.join(name)));
+    Ok(table::ratio(ours?, reference?))
 }
