@@ -1,9 +1,10 @@
 //! `qio` on a real terminal, which `tmux` gives: lines are recalled, edited and completed.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use house_tests::tools::our_io;
+use house_tests::run::until;
+use house_tests::tools::{find, our_io};
 use house_tests::{Scratch, ours, require};
 
 /// A terminal with `qio` over a disk of 4 MiB in it.
@@ -42,20 +43,13 @@ impl Terminal {
 
     /// Waits until the screen shows `line` so many times.
     fn shows(&self, line: &str, times: usize) {
-        let end = Instant::now() + Duration::from_secs(30);
-        loop {
-            let screen = self.tmux(&["capture-pane", "-p"]);
-            if screen
-                .lines()
-                .filter(|shown| shown.trim_end() == line)
-                .count()
-                >= times
-            {
-                return;
-            }
-            assert!(Instant::now() < end, "no {times} of {line:?} in:\n{screen}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let screen = || self.tmux(&["capture-pane", "-p"]);
+        let seen = until(Duration::from_secs(30), || {
+            let screen = screen();
+            let lines = screen.lines().filter(|shown| shown.trim_end() == line);
+            (lines.count() >= times).then_some(())
+        });
+        assert!(seen.is_some(), "no {times} of {line:?} in:\n{}", screen());
     }
 }
 
@@ -65,14 +59,9 @@ impl Drop for Terminal {
     }
 }
 
-fn has_tmux() -> Result<(), String> {
-    let version = Command::new("tmux").arg("-V").output();
-    version.map(|_| ()).map_err(|e| format!("tmux: {e}"))
-}
-
 #[test]
 fn lines_are_recalled_edited_and_completed() {
-    require!(has_tmux());
+    require!(find("tmux", "tmux"));
     let terminal = Terminal::new();
     terminal.shows("qemu-io>", 1);
     terminal.keys(&["length", "Enter"]);

@@ -205,7 +205,7 @@ fn nbdcopy_and_our_server() {
 }
 
 /// libnbd's shell, a program at a time. Debian's package is for the system's own Python.
-fn python(code: &str) -> Command {
+pub(crate) fn python(code: &str) -> Command {
     let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", code]);
     command

@@ -3,12 +3,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use house_tests::tools::our_io;
 use house_tests::{Rng, Scratch, reference, require};
 
+use crate::clients::{libnbd_for_python, python};
 use crate::servers::{Make, Over, Server};
 
 /// Blocks lie across the borders of clusters, so that each write copies from the backing file on both sides.
@@ -75,12 +76,9 @@ fn content(writer: Writer, n: usize) -> Vec<u8> {
 fn start(writer: Writer, scratch: &Scratch, server: &Server, seed: u64) -> Child {
     let mut command = match writer {
         Writer::Libnbd => {
-            let mut command = Command::new("/usr/bin/python3");
+            let mut command = python(LIBNBD);
             let words = [STRIDE, SKIP, LEN, BLOCKS].map(|n| n.to_string());
-            command
-                .args(["-c", LIBNBD])
-                .args(words)
-                .arg(seed.to_string());
+            command.args(words).arg(seed.to_string());
             command.env("SOCKET", &server.socket);
             command
         }
@@ -199,13 +197,13 @@ fn rounds(writer: Writer, victim: Victim) -> Result<(), String> {
 
 #[test]
 fn a_killed_server_loses_nothing_that_libnbd_flushed() {
-    require!(crate::clients::libnbd_for_python());
+    require!(libnbd_for_python());
     require!(rounds(Writer::Libnbd, Victim::Server));
 }
 
 #[test]
 fn a_killed_libnbd_client_leaves_all_that_was_flushed() {
-    require!(crate::clients::libnbd_for_python());
+    require!(libnbd_for_python());
     require!(rounds(Writer::Libnbd, Victim::Client));
 }
 
