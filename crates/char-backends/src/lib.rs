@@ -132,6 +132,12 @@ pub fn open(spec: &Spec, label: &str, told: &dyn Fn(&str)) -> Result<Port> {
     Ok(port)
 }
 
+/// Gives the terminal back, and takes away the sockets that servers made; to be called before the program ends.
+pub fn end() {
+    stdio::restore();
+    socket::remove();
+}
+
 /// A sink whose bytes are kept in a file, too.
 struct Logged {
     below: Box<dyn Sink>,

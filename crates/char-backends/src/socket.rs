@@ -3,7 +3,9 @@
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +15,18 @@ use rustix::net::{AddressFamily, sockopt};
 
 use super::telnet::{self, Filter};
 use super::{Address, Arrival, Name, Port, SocketSpec, Source};
+
+/// Sockets in the file system that servers made, until [`remove`].
+static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Takes the servers' sockets away.
+pub(super) fn remove() {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in made.drain(..) {
+        // Someone else may have taken it away.
+        let _ = std::fs::remove_file(path);
+    }
+}
 
 /// How long a peer that does not read may hold up the guest.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -283,17 +297,10 @@ fn listen(address: &Address) -> Result<Listener> {
         Address::Tcp(..) => TcpListener::bind(place(address))
             .map(Listener::Tcp)
             .map_err(|error| Error::from_io("Failed to find an available port", &error)),
-        Address::Unix(path) => {
-            // What an earlier server left there is only a name.
-            if UnixStream::connect(path).is_err() {
-                let _ = std::fs::remove_file(path);
-            }
-            let bound = UnixListener::bind(path).map(Listener::Unix);
-            bound.map_err(|error| {
-                let text = format!("Failed to bind socket to '{}'", path.display());
-                Error::from_io(text, &error)
-            })
-        }
+        Address::Unix(path) => listen_unix(path).map(Listener::Unix).map_err(|error| {
+            let text = format!("Failed to bind socket to {}", path.display());
+            Error::from_io(text, &error)
+        }),
         Address::Fd(number) => {
             let failed =
                 |error: &io::Error| Error::from_io(format!("Unable to use FD {number}"), error);
@@ -305,4 +312,22 @@ fn listen(address: &Address) -> Result<Listener> {
             })
         }
     }
+}
+
+fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    // What an earlier server left there is only a name; what is no socket was left by somebody else.
+    let is_socket = |path: &Path| {
+        let found = std::fs::symlink_metadata(path);
+        found.is_ok_and(|found| found.file_type().is_socket())
+    };
+    if is_socket(path) && UnixStream::connect(path).is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    let listener = UnixListener::bind(path)?;
+    // In the background the program has another folder.
+    let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    MADE.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(place);
+    Ok(listener)
 }

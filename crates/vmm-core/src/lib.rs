@@ -17,6 +17,7 @@ mod monitor;
 mod networks;
 mod objects;
 mod opt;
+mod pidfile;
 mod plan;
 mod run;
 mod start;
@@ -24,6 +25,7 @@ mod start;
 mod tests;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use qapi::{Error, Result};
 
@@ -45,7 +47,13 @@ pub fn main() -> ExitCode {
             1
         }
     };
-    char_backends::stdio::restore();
+    leave(code)
+}
+
+/// Ends the program, and leaves nothing behind: no terminal without echo, no sockets, no file with its number.
+fn leave(code: i32) -> ! {
+    char_backends::end();
+    pidfile::remove();
     // Threads may still wait for a terminal or a peer; nobody waits for them.
     std::process::exit(code)
 }
@@ -72,13 +80,13 @@ fn program(words: &[String]) -> Result<i32> {
     let logs_to_stderr = plan.log.is_some() && plan.log_file.is_none();
     let slot = run::Slot::default();
     run::watch_signals(slot.clone(), signals);
-    let started = start::start(*plan)?;
+    let vm = start::start(*plan)?;
     // Nobody else sets it, so it is empty.
-    let _ = slot.set(started.vm.clone());
+    let _ = slot.set(Arc::clone(&vm));
     if let Some(background) = background {
         background.release(logs_to_stderr)?;
     }
-    let code = run::run(&started);
-    started.vm.disks.close()?;
+    let code = run::run(&vm);
+    vm.disks.close()?;
     Ok(code)
 }

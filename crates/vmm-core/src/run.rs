@@ -10,7 +10,6 @@ use sys::signals::{Signals, Taken};
 
 use crate::monitor::Vm;
 use crate::plan::{Actions, PanicAction};
-use crate::start::Started;
 
 /// How long to wait at most before looking around.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -19,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 pub(crate) type Slot = Arc<OnceLock<Arc<Vm>>>;
 
 /// Runs; gives the exit code.
-pub(crate) fn run(started: &Started) -> i32 {
-    let vm = &started.vm;
+pub(crate) fn run(vm: &Vm) -> i32 {
     if !vm.plan.stopped {
         vm.start();
     }
@@ -33,15 +31,11 @@ pub(crate) fn run(started: &Started) -> i32 {
         }
     };
     vm.machine.end();
-    if let Some(path) = &started.pidfile {
-        // Someone else may have taken it away.
-        let _ = std::fs::remove_file(path);
-    }
     code
 }
 
-/// Ends the program on the signals that ask for it, and says who sent them. Before the machine is there nothing has to
-/// be put in order.
+/// Ends the program on the signals that ask for it, and says who sent them. A machine is told; one that is not there yet
+/// never will be, and that is a failure.
 pub(crate) fn watch_signals(slot: Slot, signals: Signals) {
     std::thread::spawn(move || {
         loop {
@@ -57,7 +51,7 @@ pub(crate) fn watch_signals(slot: Slot, signals: Signals) {
             char_backends::stdio::restore();
             qapi::tell(&format!("terminating on signal {signal}{sender}"));
             let Some(vm) = slot.get() else {
-                std::process::exit(0);
+                crate::leave(1);
             };
             vm.tell_cause("SHUTDOWN", false, "host-signal");
             vm.machine.quit(0);

@@ -1,7 +1,6 @@
 //! From a plan to a machine with its backends.
 
 use std::fs::File;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,18 +17,15 @@ use crate::fronts::Fronts;
 use crate::monitor::Vm;
 use crate::networks;
 use crate::objects::MemoryBackend;
+use crate::pidfile;
 use crate::plan::Plan;
 
-/// A machine that is ready to run.
-pub(crate) struct Started {
-    pub(crate) vm: Arc<Vm>,
-    pub(crate) pidfile: Option<std::path::PathBuf>,
-}
-
-/// Builds everything.
-pub(crate) fn start(plan: Plan) -> Result<Started> {
+/// Builds everything; gives a machine that is ready to run.
+pub(crate) fn start(plan: Plan) -> Result<Arc<Vm>> {
     set_up_log(&plan)?;
-    let pidfile = write_pidfile(&plan)?;
+    if let Some(path) = &plan.pidfile {
+        pidfile::write(path)?;
+    }
     let mut fronts = Fronts::open(&plan)?;
     let mut config = config(&plan)?;
     let (disks, attached) = Disks::open(&plan)?;
@@ -54,7 +50,7 @@ pub(crate) fn start(plan: Plan) -> Result<Started> {
     fronts.listen(&vm, &built.serial);
     let keys: Arc<dyn Host> = Arc::new(Keys(Arc::clone(&vm)));
     fronts.chars.start(&keys)?;
-    Ok(Started { vm, pidfile })
+    Ok(vm)
 }
 
 /// Whether the memory that the machine is to have is as large as the machine.
@@ -159,25 +155,4 @@ fn set_up_log(plan: &Plan) -> Result<()> {
         }
     };
     Ok(())
-}
-
-fn write_pidfile(plan: &Plan) -> Result<Option<std::path::PathBuf>> {
-    let Some(path) = &plan.pidfile else {
-        return Ok(None);
-    };
-    let failed = |error: &std::io::Error| Error::from_io("cannot create PID file", error);
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|error| failed(&error))?;
-    file.try_lock().map_err(|_| {
-        Error::new("cannot create PID file: Cannot lock pid file: Resource temporarily unavailable")
-    })?;
-    file.set_len(0).map_err(|error| failed(&error))?;
-    writeln!(file, "{}", std::process::id()).map_err(|error| failed(&error))?;
-    // Locked for as long as the program lives.
-    std::mem::forget(file);
-    Ok(Some(path.clone()))
 }
