@@ -30,6 +30,8 @@ pub(super) fn remove() {
 
 /// How long a peer that does not read may hold up the guest.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a server rests that could not take a peer in.
+const PAUSE: Duration = Duration::from_millis(100);
 
 trait Stream: Read + Write + Send {
     fn twin(&self) -> io::Result<Box<dyn Stream>>;
@@ -107,7 +109,7 @@ impl Sink for Outgoing {
 
 struct Incoming {
     spec: SocketSpec,
-    listener: Option<Listener>,
+    listener: Option<Arc<Listener>>,
     stream: Option<Box<dyn Stream>>,
     /// Someone is there, and nobody has been told.
     fresh: bool,
@@ -123,7 +125,7 @@ impl Incoming {
             (_, true) => "telnet",
             (Address::Tcp(..), _) => "tcp",
             (Address::Unix(_), _) => "unix",
-            (Address::Fd(_), _) if matches!(self.listener, Some(Listener::Tcp(_))) => "tcp",
+            (Address::Fd(_), _) if matches!(self.listener.as_deref(), Some(Listener::Tcp(_))) => "tcp",
             (Address::Fd(_), _) => "unix",
         }
     }
@@ -142,12 +144,28 @@ impl Incoming {
         self.name.set(text);
     }
 
-    fn accept(&mut self) -> io::Result<()> {
-        let Some(listener) = &self.listener else {
-            return Ok(());
-        };
-        let stream = listener.accept()?;
-        self.connected(stream)
+    /// Waits for the next peer; those that are gone before they have been greeted do not count.
+    fn accept(&mut self, listener: &Listener) -> io::Result<()> {
+        loop {
+            match listener.accept() {
+                Ok(stream) => {
+                    if self.connected(stream).is_ok() {
+                        return Ok(());
+                    }
+                }
+                // It does not listen, and never will.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                    ) =>
+                {
+                    return Err(error);
+                }
+                // No room for one more descriptor, or a peer that gave up.
+                Err(_) => std::thread::sleep(PAUSE),
+            }
+        }
     }
 
     fn connected(&mut self, mut stream: Box<dyn Stream>) -> io::Result<()> {
@@ -169,15 +187,17 @@ impl Incoming {
 
     /// Waits for a peer.
     fn wait(&mut self) -> io::Result<()> {
-        if self.listener.is_some() {
-            return self.accept();
+        if let Some(listener) = self.listener.clone() {
+            return self.accept(&listener);
         }
         if self.spec.reconnect_ms == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         loop {
-            if let Ok(stream) = connect(&self.spec.address) {
-                return self.connected(stream);
+            if let Ok(stream) = connect(&self.spec.address)
+                && self.connected(stream).is_ok()
+            {
+                return Ok(());
             }
             std::thread::sleep(Duration::from_millis(self.spec.reconnect_ms));
         }
@@ -231,13 +251,13 @@ pub(super) fn open(spec: &SocketSpec, told: &dyn Fn(&str)) -> Result<Port> {
             Address::Unix(_) => incoming.place,
             _ => listener.place(),
         };
-        incoming.listener = Some(listener);
+        incoming.listener = Some(Arc::new(listener));
         incoming.name_disconnected();
         if spec.wait {
             let name = incoming.name.text();
             told(&format!("info: QEMU waiting for connection on: {name}"));
             incoming
-                .accept()
+                .wait()
                 .map_err(|error| Error::from_io("Unable to accept connection", &error))?;
         }
     } else {

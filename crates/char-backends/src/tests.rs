@@ -193,6 +193,35 @@ fn a_socket_serves_one_peer_after_the_other() {
 }
 
 #[test]
+fn a_peer_that_is_gone_at_once_ends_no_server() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("s");
+    let mut port = opened(&format!(
+        "socket,path={},server=on,wait=off,telnet=on",
+        path.display()
+    ));
+    for _ in 0..3 {
+        drop(UnixStream::connect(&path).expect("connects"));
+    }
+    let mut peer = UnixStream::connect(&path).expect("connects");
+    peer.write_all(b"here").expect("sent");
+    let mut source = port.source.take().expect("two ways");
+    assert_eq!(heard(source.as_mut()), b"here");
+}
+
+#[test]
+fn a_server_takes_away_sockets_only() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    std::fs::write(&path, "precious").expect("written");
+    let text = format!("unix:{},server=on,wait=off", path.display());
+    let spec = Spec::parse(&text).expect("right").expect("one");
+    let error = open(&spec, "s", &|_| {}).map(|_| ()).expect_err("in use");
+    assert!(error.to_string().ends_with("Address already in use"), "{error}");
+    assert_eq!(std::fs::read(&path).expect("there"), b"precious");
+}
+
+#[test]
 fn a_pseudo_terminal_says_its_name() {
     let mut port = open(&Spec::plain(Kind::Pty), "serial0", &|_| {}).expect("opened");
     let notice = port.notice.take().expect("a name");

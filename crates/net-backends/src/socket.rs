@@ -19,6 +19,7 @@ use std::net::{
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use backend_core::Wake;
 use backend_core::net::{MOST_FRAME, Network};
@@ -29,6 +30,8 @@ mod tests;
 
 /// Frames that wait in each direction at most.
 const QUEUE: usize = 256;
+/// How long to rest when no other end could be taken in.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,10 +143,11 @@ impl Socket {
                 spawn(move || write_datagrams(&socket, to, &queue))?;
             }
             Opened::Connect(stream) => {
-                let peer = Arc::new(Mutex::new(Some(stream.try_clone()?)));
+                let stream = Arc::new(stream);
+                let peer = Mutex::new(Some(Arc::clone(&stream)));
                 let into = Arc::clone(&incoming);
                 spawn(move || {
-                    let ended = read_stream(stream, &into);
+                    let ended = read_stream(&stream, &into);
                     tracing::warn!(?ended, "the other end of a network socket is gone");
                 })?;
                 spawn(move || write_stream(&peer, &queue))?;
@@ -180,9 +184,9 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> io::Result<()> {
         .map(drop)
 }
 
-type Peer = Mutex<Option<TcpStream>>;
+type Peer = Mutex<Option<Arc<TcpStream>>>;
 
-fn set_peer(peer: &Peer, stream: Option<TcpStream>) {
+fn set_peer(peer: &Peer, stream: Option<Arc<TcpStream>>) {
     *peer.lock().unwrap_or_else(PoisonError::into_inner) = stream;
 }
 
@@ -190,19 +194,20 @@ fn set_peer(peer: &Peer, stream: Option<TcpStream>) {
 fn accept(listener: &TcpListener, peer: &Peer, into: &Incoming) {
     loop {
         let Ok((stream, _)) = listener.accept() else {
-            return;
+            // One that gave up, or no room for one more descriptor: the next may come.
+            thread::sleep(PAUSE);
+            continue;
         };
-        if let Ok(writer) = stream.try_clone() {
-            set_peer(peer, Some(writer));
-            let ended = read_stream(stream, into);
-            tracing::debug!(?ended, "the other end of a network socket is gone");
-            set_peer(peer, None);
-        }
+        let stream = Arc::new(stream);
+        set_peer(peer, Some(Arc::clone(&stream)));
+        let ended = read_stream(&stream, into);
+        tracing::debug!(?ended, "the other end of a network socket is gone");
+        set_peer(peer, None);
     }
 }
 
 /// Reads frames until the other end goes, or says a length that no frame has.
-fn read_stream(mut stream: TcpStream, into: &Incoming) -> io::Result<()> {
+fn read_stream(mut stream: &TcpStream, into: &Incoming) -> io::Result<()> {
     // Frames are small and answered: each is to leave at once.
     stream.set_nodelay(true)?;
     loop {
@@ -221,14 +226,12 @@ fn read_stream(mut stream: TcpStream, into: &Incoming) -> io::Result<()> {
 
 fn write_stream(peer: &Peer, queue: &Receiver<Vec<u8>>) {
     while let Ok(frame) = queue.recv() {
-        let stream = peer.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = stream.as_ref().and_then(|stream| stream.try_clone().ok());
-        let Some(mut stream) = stream else { continue };
+        let stream = peer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(stream) = stream else { continue };
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let mut message = length.to_be_bytes().to_vec();
-        message.extend(frame);
+        let message = [&length.to_be_bytes()[..], &frame].concat();
         // The reader notices an end that is gone.
-        let _ = stream.write_all(&message);
+        let _ = (&*stream).write_all(&message);
     }
 }
 
