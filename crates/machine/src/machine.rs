@@ -58,8 +58,6 @@ pub enum Event {
     Failed(String),
     /// Someone outside asked for the end, with this exit code.
     Quit(i32),
-    /// Someone outside asked for a reset.
-    Reset,
 }
 
 /// What threads share.
@@ -361,11 +359,6 @@ impl Machine {
         } else {
             *locked(&self.state) = RunState::Prelaunch;
         }
-    }
-
-    /// Asks for a reset from outside; the main loop sees it.
-    pub fn ask_reset(&self) {
-        self.shared.post(Event::Reset);
     }
 
     /// Presses the power button.

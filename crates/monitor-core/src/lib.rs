@@ -16,4 +16,4 @@ mod session;
 
 pub use command::{Answer, Command, Flags, Registry, Run, Version};
 pub use event::{Event, EventDesc, Limiter};
-pub use session::Session;
+pub use session::{Session, message};

@@ -47,7 +47,7 @@ impl Session {
         inner.insert("capabilities", vec![Value::from("oob")]);
         let mut greeting = Dict::new();
         greeting.insert("QMP", inner);
-        self.message(greeting)
+        message(greeting, self.pretty)
     }
 
     /// Takes bytes from the client; gives the requests that are whole now, to be answered in order.
@@ -86,7 +86,7 @@ impl Session {
         if let Some(id) = id {
             out.insert("id", id);
         }
-        self.message(out)
+        message(out, self.pretty)
     }
 
     async fn execute<C: Sync>(
@@ -143,18 +143,18 @@ impl Session {
         self.negotiated = true;
         Ok(Dict::new().into())
     }
+}
 
-    /// A message as it goes out.
-    pub fn message(&self, members: Dict) -> String {
-        let value = members.into();
-        let mut text = if self.pretty {
-            json::pretty(&value)
-        } else {
-            json::compact(&value)
-        };
-        text.push_str("\r\n");
-        text
-    }
+/// A message as it goes out; `pretty` spreads it over lines.
+pub fn message(members: Dict, pretty: bool) -> String {
+    let value = members.into();
+    let mut text = if pretty {
+        json::pretty(&value)
+    } else {
+        json::compact(&value)
+    };
+    text.push_str("\r\n");
+    text
 }
 
 /// `class` and `desc` of an error.

@@ -65,39 +65,23 @@ fn decide(vm: &Vm, event: &Event) -> Option<i32> {
     match event {
         Event::Quit(code) => return Some(*code),
         Event::Guest(Request::Exit(code)) => return Some(*code),
-        Event::Guest(Request::Shutdown) => return power_off(vm, &actions, "guest-shutdown"),
+        Event::Guest(Request::Shutdown) => {
+            return vm.power_off(true, "guest-shutdown").then_some(0);
+        }
         Event::Guest(Request::Reset | Request::Watchdog) if actions.no_reboot => {
-            return power_off(vm, &actions, "guest-reset");
+            return vm.power_off(true, "guest-reset").then_some(0);
         }
         Event::Guest(Request::Reset | Request::Watchdog) => vm.reset(true, "guest-reset"),
-        Event::Reset => vm.reset(false, "host-qmp-system-reset"),
         Event::Guest(Request::Suspend) => {
             // GAP: nothing wakes a sleeping guest yet but its power button or a reset, so it wakes at once.
+            vm.events.tell("SUSPEND", None);
             vm.machine.with(|core| core.host_event(HostEvent::Wake));
             vm.machine.reset();
+            vm.events.tell("WAKEUP", None);
         }
-        Event::Guest(Request::Panicked(dumps)) => {
-            let (word, code) = match actions.panic {
-                PanicAction::None => ("run", None),
-                PanicAction::Pause => ("pause", None),
-                PanicAction::Shutdown => ("poweroff", None),
-                PanicAction::ExitFailure => ("poweroff", Some(1)),
-            };
-            let name = if *dumps {
-                "GUEST_CRASHLOADED"
-            } else {
-                "GUEST_PANICKED"
-            };
-            let mut data = Dict::new();
-            data.insert("action", word);
-            vm.events.tell(name, Some(data));
-            match actions.panic {
-                PanicAction::None => {}
-                PanicAction::Pause => vm.stop(RunState::GuestPanicked),
-                PanicAction::Shutdown => return power_off(vm, &actions, "guest-panic"),
-                PanicAction::ExitFailure => return code,
-            }
-        }
+        // The guest's own crash kernel takes over.
+        Event::Guest(Request::Panicked(true)) => tell_panic(vm, "GUEST_CRASHLOADED", "run"),
+        Event::Guest(Request::Panicked(false)) => return panicked(vm, actions),
         Event::Failed(text) => {
             qapi::tell(text);
             vm.stop(RunState::InternalError);
@@ -106,11 +90,32 @@ fn decide(vm: &Vm, event: &Event) -> Option<i32> {
     None
 }
 
-fn power_off(vm: &Vm, actions: &Actions, reason: &str) -> Option<i32> {
-    vm.tell_cause("SHUTDOWN", true, reason);
-    if actions.no_shutdown {
-        vm.stop(RunState::Shutdown);
+fn tell_panic(vm: &Vm, event: &'static str, action: &str) {
+    let mut data = Dict::new();
+    data.insert("action", action);
+    vm.events.tell(event, Some(data));
+}
+
+/// What a crash of the guest leads to.
+fn panicked(vm: &Vm, actions: Actions) -> Option<i32> {
+    let action = match actions.panic {
+        // A machine that is to be kept is kept as it crashed.
+        PanicAction::Shutdown if actions.no_shutdown => PanicAction::Pause,
+        other => other,
+    };
+    let word = match action {
+        PanicAction::None => "run",
+        PanicAction::Pause => "pause",
+        PanicAction::Shutdown | PanicAction::ExitFailure => "poweroff",
+    };
+    tell_panic(vm, "GUEST_PANICKED", word);
+    if action == PanicAction::None {
         return None;
     }
-    Some(0)
+    vm.stop(RunState::GuestPanicked);
+    if action == PanicAction::Pause {
+        return None;
+    }
+    let code = i32::from(action == PanicAction::ExitFailure);
+    vm.power_off(true, "guest-panic").then_some(code)
 }

@@ -5,7 +5,7 @@ use monitor_core::Command;
 use qapi::record::{Choice, Record};
 use qapi::{Error, Result};
 
-use super::{Later, Nothing, Vm, ask};
+use super::{Nothing, Vm, ask};
 use crate::plan::PanicAction;
 
 /// The run states of the reference.
@@ -90,8 +90,7 @@ struct SetAction {
 
 pub(super) const COMMANDS: &[Command<Vm>] = &[
     ask!("quit", monitor_core::Flags::EARLY, Nothing => Nothing, |vm: &Vm, _| {
-        vm.tell_cause("SHUTDOWN", false, "host-qmp-quit");
-        vm.defer(Later::Quit);
+        vm.quit();
         Ok(Nothing {})
     }),
     ask!("stop", Nothing => Nothing, |vm: &Vm, _| stop(vm)),

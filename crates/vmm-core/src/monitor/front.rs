@@ -47,7 +47,7 @@ impl Qmp {
     /// Tells an event, if the client is ready for some.
     pub(super) fn tell(&self, message: Dict) {
         if self.listens.load(Ordering::Acquire) {
-            self.send(&Session::new(self.pretty).message(message));
+            self.send(&monitor_core::message(message, self.pretty));
         }
     }
 }
@@ -63,7 +63,7 @@ impl Receiver for Qmp {
             self.send(&text);
             self.listens
                 .store(session.wants_events(), Ordering::Release);
-            self.vm.settle();
+            self.vm.answered();
         }
     }
 
@@ -130,7 +130,7 @@ impl Human {
             inner.show(PROMPT);
         }
         drop(inner);
-        self.seat.vm.settle();
+        self.seat.vm.answered();
     }
 }
 

@@ -16,6 +16,7 @@ mod objects;
 mod pci;
 mod shown;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use machine::{Machine, RunState};
@@ -38,16 +39,11 @@ pub(crate) struct Vm {
     pub(crate) chars: Vec<Arc<Row>>,
     pub(crate) events: Events,
     pub(crate) actions: Mutex<Actions>,
-    later: Mutex<Vec<Later>>,
+    /// The program ends once the command under way has been answered.
+    ends: AtomicBool,
     /// How the human monitors showed memory last.
     last_format: Mutex<dump::Last>,
     own: Weak<Self>,
-}
-
-/// What a command leads to once it has been answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Later {
-    Quit,
 }
 
 /// No arguments, or nothing to say.
@@ -106,7 +102,7 @@ impl Vm {
             chars,
             events: Events::default(),
             actions,
-            later: Mutex::default(),
+            ends: AtomicBool::new(false),
             last_format: Mutex::default(),
             own: own.clone(),
         })
@@ -124,22 +120,27 @@ impl Vm {
         last.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does this once the command under way has been answered.
-    fn defer(&self, what: Later) {
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        later.push(what);
+    /// Ends the program because a user wants it, once the command under way has been answered.
+    fn quit(&self) {
+        self.tell_cause("SHUTDOWN", false, "host-qmp-quit");
+        self.ends.store(true, Ordering::Release);
     }
 
-    /// Does what was put off.
-    fn settle(&self) {
-        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = std::mem::take(&mut *later);
-        drop(later);
-        for what in all {
-            match what {
-                Later::Quit => self.machine.quit(0),
-            }
+    /// A command has been answered: what waited for that is done.
+    fn answered(&self) {
+        if self.ends.load(Ordering::Acquire) {
+            self.machine.quit(0);
         }
+    }
+
+    /// Tells that the machine is off; it ends (true), or stops where it is to be kept.
+    pub(crate) fn power_off(&self, guest: bool, reason: &str) -> bool {
+        self.tell_cause("SHUTDOWN", guest, reason);
+        let kept = self.actions().no_shutdown;
+        if kept {
+            self.stop(RunState::Shutdown);
+        }
+        !kept
     }
 
     /// Presses the power button.
@@ -148,15 +149,14 @@ impl Vm {
         self.events.tell("POWERDOWN", None);
     }
 
-    /// Resets the machine because a user wants it, or ends it where a reset is to end it.
+    /// Resets the machine because a user wants it, or powers it off where a reset is to do that.
     fn user_reset(&self) {
         const REASON: &str = "host-qmp-system-reset";
-        if self.actions().no_reboot {
-            self.tell_cause("SHUTDOWN", false, REASON);
-            self.defer(Later::Quit);
-            return;
+        if !self.actions().no_reboot {
+            self.reset(false, REASON);
+        } else if self.power_off(false, REASON) {
+            self.ends.store(true, Ordering::Release);
         }
-        self.reset(false, REASON);
     }
 
     /// Resets the machine and tells everyone.

@@ -7,7 +7,7 @@ use qapi::{Error, Result};
 
 use super::Seat;
 use crate::monitor::memory::View;
-use crate::monitor::{Later, about, chardevs, control, dump, input, memory, shown};
+use crate::monitor::{about, chardevs, control, dump, input, memory, shown};
 
 /// A row; the body answers at once.
 const fn row(
@@ -50,8 +50,7 @@ pub(super) const CONTROL: &[HmpCommand<Seat>] = &[
         "quit the emulator",
         say!(|seat, _| {
             seat.ended.store(true, Ordering::Release);
-            seat.vm.tell_cause("SHUTDOWN", false, "host-qmp-quit");
-            seat.vm.defer(Later::Quit);
+            seat.vm.quit();
             Ok(String::new())
         }),
     ),
