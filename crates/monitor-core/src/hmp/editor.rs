@@ -6,6 +6,8 @@
 //! ```
 //! The line is drawn again after each key, also where no terminal is, as scripts have come to expect.
 
+use std::borrow::Cow;
+
 /// Longest line.
 const MOST: usize = 4095;
 /// Lines that are remembered.
@@ -95,6 +97,19 @@ impl Editor {
         }
         self.draw(&mut step.shown);
         step
+    }
+
+    /// Forgets the line under way; lines that were entered stay.
+    pub fn restart(&mut self) {
+        *self = Self {
+            history: std::mem::take(&mut self.history),
+            ..Self::default()
+        };
+    }
+
+    /// The lines that were entered, the oldest first; each stands there once.
+    pub fn history(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.history.iter().map(|line| String::from_utf8_lossy(line))
     }
 
     /// Puts text at the cursor, as if it had been typed; gives what the terminal is to show.

@@ -229,3 +229,19 @@ fn keys_of_the_editor_change_the_line() {
     let (_, lines) = edited(b"one\ntwo\n\x1b[A\x1b[A\n\x10\n");
     assert_eq!(lines, ["one", "two", "one", "one"]);
 }
+
+#[test]
+fn the_last_lines_are_remembered_once_each() {
+    let mut editor = Editor::default();
+    for n in 0..100 {
+        for key in format!("line {n}\n\nsame\n").bytes() {
+            editor.typed(key);
+        }
+    }
+    editor.typed(b'x');
+    editor.restart();
+    let lines: Vec<_> = editor.history().collect();
+    assert_eq!(lines.len(), 64);
+    assert_eq!(lines[61..], ["line 98", "line 99", "same"]);
+    assert_eq!(editor.typed(b'\n').line.as_deref(), Some(""));
+}

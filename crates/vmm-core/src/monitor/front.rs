@@ -89,7 +89,6 @@ pub(crate) struct Human {
 
 struct Inner {
     out: Box<dyn Sink>,
-    editor: Editor,
     greeted: bool,
 }
 
@@ -106,22 +105,20 @@ impl Human {
             seat: Seat::new(vm),
             inner: Mutex::new(Inner {
                 out,
-                editor: Editor::default(),
                 greeted: false,
             }),
         })
     }
 
     fn typed(&self, byte: u8) {
+        let step = self.seat.editor().typed(byte);
         let mut inner = locked(&self.inner);
-        let step = inner.editor.typed(byte);
         inner.show(&step.shown);
         if let Some(before) = step.complete {
-            complete(&mut inner, &before);
+            inner.show(&complete(&mut self.seat.editor(), &before));
         }
         let Some(line) = step.line else { return };
         drop(inner);
-        self.seat.remember(&line);
         let run = HMP.run(&self.seat, &line);
         let said = self.seat.vm.disks.wait(run).unwrap_or_default();
         let mut inner = locked(&self.inner);
@@ -134,25 +131,28 @@ impl Human {
     }
 }
 
-/// Completes what stands before the cursor: the rest where there is one way to go on, else the ways.
-fn complete(inner: &mut Inner, before: &str) {
+/// Completes what stands before the cursor: the rest where there is one way to go on, else the ways. Gives what is to be
+/// shown.
+fn complete(editor: &mut Editor, before: &str) -> String {
     let found = HMP.complete(before);
     let word = before.rsplit(char::is_whitespace).next().unwrap_or("");
-    let Some(first) = found.first() else { return };
+    let Some(first) = found.first() else {
+        return String::new();
+    };
     let common = found.iter().fold(first.len(), |most, other| {
         let same = first.bytes().zip(other.bytes()).take_while(|(a, b)| a == b);
         most.min(same.count())
     });
     let rest = first.get(word.len()..common).unwrap_or("").to_owned();
-    let mut shown = inner.editor.insert(&rest);
+    let mut shown = editor.insert(&rest);
     if found.len() == 1 {
-        shown.push_str(&inner.editor.insert(" "));
+        shown.push_str(&editor.insert(" "));
     } else {
         shown.push('\n');
         shown.push_str(&columns(&found));
-        shown.push_str(&inner.editor.redraw(PROMPT));
+        shown.push_str(&editor.redraw(PROMPT));
     }
-    inner.show(&shown);
+    shown
 }
 
 impl Receiver for Human {
@@ -166,9 +166,8 @@ impl Receiver for Human {
         if !there {
             return;
         }
-        let mut inner = locked(&self.inner);
-        inner.editor = Editor::default();
-        inner.greeted = false;
+        self.seat.editor().restart();
+        locked(&self.inner).greeted = false;
     }
 
     fn focus(&self, on: bool) {

@@ -4,11 +4,11 @@ mod commands;
 mod items;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use accel_core::Registers as CpuRegisters;
 use monitor_core::Command;
-use monitor_core::hmp::{Hmp, Registers};
+use monitor_core::hmp::{Editor, Hmp, Registers};
 use qapi::record::Record;
 use qapi::{Error, Result};
 
@@ -51,7 +51,7 @@ async fn run_line(vm: &Vm, wanted: LineArguments) -> Result<String> {
 pub(crate) struct Seat {
     pub(super) vm: Arc<Vm>,
     pub(super) cpu: AtomicUsize,
-    history: Mutex<Vec<String>>,
+    editor: Mutex<Editor>,
     ended: AtomicBool,
 }
 
@@ -60,7 +60,7 @@ impl Seat {
         Self {
             vm,
             cpu: AtomicUsize::new(0),
-            history: Mutex::default(),
+            editor: Mutex::default(),
             ended: AtomicBool::new(false),
         }
     }
@@ -80,19 +80,14 @@ impl Seat {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Keeps a line for `info history`.
-    pub(super) fn remember(&self, line: &str) {
-        if line.is_empty() {
-            return;
-        }
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.retain(|old| old != line);
-        history.push(line.to_owned());
+    /// What is typed, and was. Not to be held while a line runs: that may ask for what was typed.
+    pub(super) fn editor(&self) -> MutexGuard<'_, Editor> {
+        self.editor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn history(&self) -> String {
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = history.iter().enumerate();
+        let editor = self.editor();
+        let lines = editor.history().enumerate();
         lines.map(|(n, line)| format!("{n}: '{line}'\n")).collect()
     }
 }
