@@ -1,9 +1,11 @@
 //! Keys that the monitors press.
 
-use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hw_core::HostEvent;
+use machine::Machine;
 use monitor_core::Command;
 use qapi::record::{Any, Record};
 use qapi::{Error, Result, Value};
@@ -29,8 +31,10 @@ pub(super) const COMMANDS: &[Command<Vm>] = &[
     ask!("query-mice", Nothing => Vec<MouseInfo>, |vm: &Vm, _| Ok(mice(vm))),
 ];
 
-/// How long keys are held unless the user says.
-const HOLD_MS: i64 = 100;
+/// How long after a key the next comes unless the user says.
+const HOLD_MS: u32 = 10;
+/// Presses and releases that wait at most.
+const MOST_WAITING: usize = 1024;
 /// Keys pressed together at most.
 const MOST_KEYS: usize = 16;
 
@@ -204,24 +208,58 @@ fn by_name(name: &str) -> Option<u8> {
     found.map(|(_, number)| *number)
 }
 
-/// Presses keys one after the other and lets go of all after a while.
-fn press(vm: &Vm, keys: Vec<u8>, hold_ms: i64) {
-    let hold = Duration::from_millis(u64::try_from(hold_ms).unwrap_or(0));
-    vm.machine.with(|core| {
-        for key in &keys {
-            core.host_event(HostEvent::Key(*key, true));
+/// A key on its way to the keyboard.
+struct Stroke {
+    key: u8,
+    down: bool,
+    /// How long nothing follows it.
+    rest: Duration,
+}
+
+/// Keys on their way: one after the other, whoever sends them, so that those of one command are let go of before those of
+/// the next are pressed.
+#[derive(Default)]
+pub(crate) struct Keys(Mutex<Option<SyncSender<Stroke>>>);
+
+impl Keys {
+    /// Sends one; what finds no room is lost, as in a keyboard's own queue.
+    fn send(&self, machine: &Machine, stroke: Stroke) -> Result<()> {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = match &mut *queue {
+            Some(queue) => queue,
+            none => none.insert(start(machine.clone())?),
+        };
+        let _ = queue.try_send(stroke);
+        Ok(())
+    }
+}
+
+/// Starts the thread that hands keys to the machine; whoever sends them does not wait.
+fn start(machine: Machine) -> Result<SyncSender<Stroke>> {
+    let (sender, strokes) = sync_channel::<Stroke>(MOST_WAITING);
+    let run = move || {
+        for stroke in strokes {
+            machine.with(|core| core.host_event(HostEvent::Key(stroke.key, stroke.down)));
+            std::thread::sleep(stroke.rest);
         }
-    });
-    let machine = vm.machine.clone();
-    // Whoever asked does not wait.
-    std::thread::spawn(move || {
-        std::thread::sleep(hold);
-        machine.with(|core| {
-            for key in keys.iter().rev() {
-                core.host_event(HostEvent::Key(*key, false));
-            }
-        });
-    });
+    };
+    let thread = std::thread::Builder::new().name("keys".to_owned());
+    let started = thread.spawn(run);
+    started.map_err(|error| Error::from_io("threads", &error))?;
+    Ok(sender)
+}
+
+/// Presses keys one after the other and lets go of them the other way round, each a while after the one before.
+fn press(vm: &Vm, keys: &[u8], hold_ms: Option<i64>) -> Result<()> {
+    let ms = hold_ms.and_then(|ms| u32::try_from(ms).ok());
+    let ms = ms.filter(|ms| *ms > 0).unwrap_or(HOLD_MS);
+    let rest = Duration::from_millis(u64::from(ms));
+    let downs = keys.iter().map(|key| (*key, true));
+    let ups = keys.iter().rev().map(|key| (*key, false));
+    for (key, down) in downs.chain(ups) {
+        vm.keys.send(&vm.machine, Stroke { key, down, rest })?;
+    }
+    Ok(())
 }
 
 fn send_key(vm: &Vm, wanted: &SendKey) -> Result<Nothing> {
@@ -253,12 +291,12 @@ fn send_key(vm: &Vm, wanted: &SendKey) -> Result<Nothing> {
         };
         keys.push(number);
     }
-    press(vm, keys, wanted.hold_time.unwrap_or(HOLD_MS));
+    press(vm, &keys, wanted.hold_time)?;
     Ok(Nothing {})
 }
 
 /// What `sendkey` does: names or raw numbers, joined by `-`.
-pub(super) fn send_line(vm: &Arc<Vm>, line: &str, hold_ms: Option<i64>) -> String {
+pub(super) fn send_line(vm: &Vm, line: &str, hold_ms: Option<i64>) -> Result<String> {
     // A lone minus is a key; elsewhere it joins.
     let words: Vec<&str> = if line == "-" {
         vec!["minus"]
@@ -274,15 +312,15 @@ pub(super) fn send_line(vm: &Arc<Vm>, line: &str, hold_ms: Option<i64>) -> Strin
             None => by_name(name),
         };
         let Some(key) = found else {
-            return format!("invalid parameter: {word}\n");
+            return Ok(format!("invalid parameter: {word}\n"));
         };
         if keys.len() == MOST_KEYS {
-            return "too many keys\n".to_owned();
+            return Ok("too many keys\n".to_owned());
         }
         keys.push(key);
     }
-    press(vm, keys, hold_ms.unwrap_or(HOLD_MS));
-    String::new()
+    press(vm, &keys, hold_ms)?;
+    Ok(String::new())
 }
 
 fn mice(vm: &Vm) -> Vec<MouseInfo> {

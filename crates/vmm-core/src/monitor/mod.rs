@@ -41,6 +41,8 @@ pub(crate) struct Vm {
     pub(crate) actions: Mutex<Actions>,
     /// The program ends once the command under way has been answered.
     ends: AtomicBool,
+    /// Keys that monitors press.
+    keys: input::Keys,
     /// How the human monitors showed memory last.
     last_format: Mutex<dump::Last>,
     own: Weak<Self>,
@@ -103,6 +105,7 @@ impl Vm {
             events: Events::default(),
             actions,
             ends: AtomicBool::new(false),
+            keys: input::Keys::default(),
             last_format: Mutex::default(),
             own: own.clone(),
         })

@@ -122,7 +122,7 @@ pub(super) const CONTROL: &[HmpCommand<Seat>] = &[
         "send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)",
         say!(|seat, args| {
             let keys = args.text("keys").unwrap_or("");
-            Ok(input::send_line(&seat.vm, keys, args.number("hold-time")))
+            input::send_line(&seat.vm, keys, args.number("hold-time"))
         }),
     ),
     row(
