@@ -1,6 +1,8 @@
 //! Firmware, kernels and initial RAM disks from files.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use firmware::kernel::{self, Kernel, Module, Request};
 use firmware::memory_map;
@@ -15,10 +17,25 @@ const PLACES: &[&str] = &[
     "/usr/local/share/qemu",
     "/usr/share/qemu/firmware",
 ];
-/// Largest kernel or disk that is read.
-const MOST: u64 = 4 << 30;
+/// Largest file that is read.
+pub(crate) const MOST: u64 = 4 << 30;
 /// Below the end of low RAM, kept for tables that firmware puts there.
 const TABLES: u64 = 0x2_8000;
+
+/// All of a file, which may be a pipe or a device that never ends.
+///
+/// # Errors
+/// What the system says; `EFBIG` when there is more than `most`.
+pub(crate) fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len().min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(rustix::io::Errno::FBIG.into());
+    }
+    Ok(bytes)
+}
 
 fn find(plan: &Plan, name: &str) -> Option<PathBuf> {
     let direct = PathBuf::from(name);
@@ -44,13 +61,13 @@ pub(crate) fn firmware(plan: &Plan, default: Option<&str>) -> Result<Vec<u8>> {
             error.hint("Install Debian's package 'seabios', or name a directory with -L.")
         }
     })?;
-    std::fs::read(&path)
+    content(&path, MOST)
         .map_err(|error| Error::from_io(format!("could not load PC BIOS '{name}'"), &error))
 }
 
 /// The VGA adapter's BIOS; without one the adapter works for those that need none.
 pub(crate) fn vga_bios(plan: &Plan) -> Vec<u8> {
-    let found = find(plan, "vgabios-stdvga.bin").and_then(|path| std::fs::read(path).ok());
+    let found = find(plan, "vgabios-stdvga.bin").and_then(|path| content(&path, MOST).ok());
     found.unwrap_or_else(|| {
         qapi::warn("no vgabios-stdvga.bin: install Debian's package 'seabios'");
         Vec::new()
@@ -58,16 +75,8 @@ pub(crate) fn vga_bios(plan: &Plan) -> Vec<u8> {
 }
 
 fn read(path: &str, what: &str) -> Result<Vec<u8>> {
-    let failed = |error: &std::io::Error| {
-        Error::from_io(format!("could not open {what} file '{path}'"), error)
-    };
-    let size = std::fs::metadata(path)
-        .map_err(|error| failed(&error))?
-        .len();
-    if size > MOST {
-        return Err(Error::new(format!("{what} file '{path}' is too large")));
-    }
-    std::fs::read(path).map_err(|error| failed(&error))
+    content(Path::new(path), MOST)
+        .map_err(|error| Error::from_io(format!("could not open {what} file '{path}'"), &error))
 }
 
 /// The kernel, if the plan names one; `below` is RAM below 4 GiB.

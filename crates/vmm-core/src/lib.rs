@@ -31,7 +31,7 @@ use qapi::{Error, Result};
 
 use crate::daemon::Place;
 
-pub use opt::{OPTIONS, Outcome, parse};
+pub use opt::{Group, OPTIONS, Outcome, groups, parse};
 pub use plan::Plan;
 
 /// The program.

@@ -145,6 +145,24 @@ fn a_file_of_groups_gives_options() {
 }
 
 #[test]
+fn every_group_of_a_file_is_an_option_with_a_value() {
+    for (group, option) in opt::GROUPS {
+        let mut all = OPTIONS.iter().flat_map(|(_, options)| *options);
+        let found = all.find(|entry| entry.name == *option);
+        let takes = found.is_some_and(|entry| matches!(entry.action, opt::Action::Value(_)));
+        assert!(takes, "{group}");
+    }
+    let file = std::env::temp_dir().join(format!("vmm-core-{}-again.cfg", std::process::id()));
+    let text = format!("[readconfig]\n file = \"{}\"\n", file.display());
+    std::fs::write(&file, text).expect("the folder can be written");
+    let said = refused(&format!("-readconfig {}", file.display()));
+    std::fs::remove_file(&file).expect("it is there");
+    assert!(said.ends_with("There is no option group 'readconfig'"), "{said}");
+    let said = refused("-readconfig /dev/zero");
+    assert!(said.ends_with("Could not open '/dev/zero': File too large"), "{said}");
+}
+
+#[test]
 fn every_option_has_one_entry() {
     let mut names: Vec<&str> = OPTIONS
         .iter()

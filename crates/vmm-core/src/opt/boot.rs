@@ -1,9 +1,12 @@
 //! Kernels, firmware, boot order.
 
+use std::path::Path;
+
 use qapi::{Error, Result};
 
 use super::values::{pairs, switch};
 use super::{Action, OptionEntry};
+use crate::files;
 use crate::plan::Plan;
 
 pub(super) const OPTIONS: &[OptionEntry] = &[
@@ -94,7 +97,7 @@ fn fw_cfg(plan: &mut Plan, value: &str) -> Result<()> {
             "name" => name = Some(value),
             "string" => content = Some(value.into_bytes()),
             "file" => {
-                let bytes = std::fs::read(&value)
+                let bytes = files::content(Path::new(&value), files::MOST)
                     .map_err(|error| Error::from_io(format!("can't load {value}"), &error))?;
                 content = Some(bytes);
             }

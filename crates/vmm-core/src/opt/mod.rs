@@ -21,6 +21,9 @@ use qapi::{Error, Result};
 
 pub(crate) use self::machine::DEFAULT_MACHINE;
 pub(crate) use parameters::PARAMETERS;
+#[cfg(test)]
+pub(crate) use readconfig::GROUPS;
+pub use readconfig::{Group, groups};
 
 use crate::plan::Plan;
 

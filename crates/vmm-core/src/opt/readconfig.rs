@@ -7,38 +7,60 @@
 //! ```
 //! A group becomes the option that has its name (some have another one there), its keys the option's pairs.
 
+use std::path::Path;
+
 use qapi::{Error, Result};
 
 use super::{apply, find};
+use crate::files;
 use crate::plan::Plan;
 
-/// Groups whose option has another name.
-const OTHER_NAMES: &[(&str, &str)] = &[("memory", "m"), ("smp-opts", "smp"), ("boot-opts", "boot")];
+/// Groups and the options that they are.
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("accel", "accel"),
+    ("action", "action"),
+    ("boot-opts", "boot"),
+    ("chardev", "chardev"),
+    ("device", "device"),
+    ("drive", "drive"),
+    ("fw_cfg", "fw_cfg"),
+    ("global", "global"),
+    ("machine", "machine"),
+    ("memory", "m"),
+    ("mon", "mon"),
+    ("msg", "msg"),
+    ("name", "name"),
+    ("net", "net"),
+    ("netdev", "netdev"),
+    ("nic", "nic"),
+    ("object", "object"),
+    ("overcommit", "overcommit"),
+    ("rtc", "rtc"),
+    ("sandbox", "sandbox"),
+    ("smp-opts", "smp"),
+];
 
 /// Largest file.
 const MOST: u64 = 1 << 20;
 
-struct Group {
-    option: String,
-    pairs: Vec<(String, String)>,
+/// A group of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Keys and values in their order; an id is the first.
+    pub pairs: Vec<(String, String)>,
 }
 
 /// Reads the file and does what it says.
 pub(super) fn read(plan: &mut Plan, path: &str) -> Result<()> {
-    let failed =
-        |error: &std::io::Error| Error::from_io(format!("Cannot read config file {path}"), error);
-    let size = std::fs::metadata(path)
-        .map_err(|error| failed(&error))?
-        .len();
-    if size > MOST {
-        return Err(Error::new(format!(
-            "Cannot read config file {path}: too large"
-        )));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
-    for group in groups(&text, path)? {
-        let entry = find(&group.option)
-            .ok_or_else(|| Error::new(format!("There is no option group '{}'", group.option)))?;
+    let bytes = files::content(Path::new(path), MOST)
+        .map_err(|error| Error::from_io(format!("Could not open '{path}'"), &error))?;
+    for group in groups(&String::from_utf8_lossy(&bytes), path)? {
+        let known = GROUPS.iter().find(|(name, _)| *name == group.name);
+        let entry = known.and_then(|(_, option)| find(option));
+        let entry = entry
+            .ok_or_else(|| Error::new(format!("There is no option group '{}'", group.name)))?;
         let escaped = |(name, value): &(String, String)| {
             let value = value.replace(',', ",,");
             format!("{name}={value}")
@@ -49,7 +71,11 @@ pub(super) fn read(plan: &mut Plan, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn groups(text: &str, path: &str) -> Result<Vec<Group>> {
+/// Takes the text of a file apart; `path` is for messages.
+///
+/// # Errors
+/// A line that is none, with its number.
+pub fn groups(text: &str, path: &str) -> Result<Vec<Group>> {
     let mut all: Vec<Group> = Vec::new();
     for (n, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -62,9 +88,8 @@ fn groups(text: &str, path: &str) -> Result<Vec<Group>> {
                 None => (head, None),
                 Some((name, id)) => (name, quoted(id.trim())),
             };
-            let other = OTHER_NAMES.iter().find(|(group, _)| *group == name);
             all.push(Group {
-                option: other.map_or(name, |(_, option)| option).to_owned(),
+                name: name.to_owned(),
                 pairs: id
                     .map(|id| ("id".to_owned(), id.to_owned()))
                     .into_iter()
