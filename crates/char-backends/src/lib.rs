@@ -12,7 +12,7 @@ mod ring;
 mod socket;
 mod spec;
 pub mod stdio;
-mod telnet;
+pub mod telnet;
 #[cfg(test)]
 mod tests;
 

@@ -12,11 +12,11 @@ const SB: u8 = 250;
 const SE: u8 = 240;
 
 /// What the server says first: it echoes, sends no go-aheads, and both ways are binary.
-pub(super) const HELLO: [u8; 12] = [IAC, 251, 1, IAC, 251, 3, IAC, 251, 0, IAC, 253, 0];
+pub const HELLO: [u8; 12] = [IAC, 251, 1, IAC, 251, 3, IAC, 251, 0, IAC, 253, 0];
 
 /// Takes commands out of a stream of bytes.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
+pub struct Filter {
     state: State,
 }
 
@@ -32,7 +32,7 @@ enum State {
 
 impl Filter {
     /// Takes them out in place; gives how many bytes are left at the front.
-    pub(super) fn strip(&mut self, bytes: &mut [u8]) -> usize {
+    pub fn strip(&mut self, bytes: &mut [u8]) -> usize {
         let mut kept = 0;
         for at in 0..bytes.len() {
             let Some(byte) = bytes.get(at).copied() else {

@@ -133,6 +133,21 @@ pub const TARGETS: &[Target] = &[
         seeds: text::json_seeds,
     },
     Target {
+        name: "telnet",
+        run: text::telnet,
+        seeds: text::telnet_seeds,
+    },
+    Target {
+        name: "keys",
+        run: text::keys,
+        seeds: text::key_seeds,
+    },
+    Target {
+        name: "groups",
+        run: text::groups,
+        seeds: text::group_seeds,
+    },
+    Target {
         name: "nbd-client",
         run: nbd::client,
         seeds: nbd::client_seeds,

@@ -1,5 +1,7 @@
-//! Targets that read text: option strings and JSON.
+//! Targets that read text: option strings, JSON, files of options, and what people type at monitors.
 
+use char_backends::telnet::Filter;
+use monitor_core::hmp::{Editor, Registers, evaluate};
 use qapi::{json, keyval, opts};
 
 /// Option strings, `name=value,...`.
@@ -40,6 +42,90 @@ pub(crate) fn json(data: &[u8]) {
             assert_eq!(json::compact(&twice), json::compact(&value));
         }
     }
+}
+
+/// A telnet client's bytes: what is left of them is the same in one piece and in many.
+pub(crate) fn telnet(data: &[u8]) {
+    let mut at_once = data.to_vec();
+    let kept = Filter::default().strip(&mut at_once);
+    let mut filter = Filter::default();
+    let mut one_by_one = Vec::new();
+    for byte in data {
+        let mut byte = [*byte];
+        let kept = filter.strip(&mut byte);
+        one_by_one.extend(&byte[..kept]);
+    }
+    assert_eq!(at_once[..kept], one_by_one);
+}
+
+/// A processor whose registers all hold the same.
+struct Same;
+
+impl Registers for Same {
+    fn register(&self, name: &str) -> Option<u64> {
+        (name.len() == 3).then_some(0x1234)
+    }
+}
+
+/// Keys at a human monitor, and the lines that come of them as expressions.
+pub(crate) fn keys(data: &[u8]) {
+    let mut editor = Editor::default();
+    // Each key draws the line anew.
+    for byte in data.iter().take(1024) {
+        let step = editor.typed(*byte);
+        if let Some(before) = step.complete {
+            editor.insert(&before);
+        }
+        if let Some(line) = step.line {
+            assert!(line.chars().count() <= 4095);
+            let _ = evaluate(&line, &Same);
+        }
+    }
+    assert!(editor.history().count() <= 64);
+}
+
+/// Files of options.
+pub(crate) fn groups(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(groups) = vmm_core::groups(&text, "file") {
+        assert!(groups.len() <= text.lines().count());
+    }
+}
+
+/// What telnet clients send.
+pub(crate) fn telnet_seeds() -> Vec<Vec<u8>> {
+    [
+        &b"plain\r\n"[..],
+        b"a\xff\xfb\x01b\xff\xff\xff\xfa\x18x\xff\xf0c\xff",
+        b"\xff\xf3\xff\xfd\x03\xff\xfa\xff\xff\xff\xf0",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}
+
+/// Keys of each kind.
+pub(crate) fn key_seeds() -> Vec<Vec<u8>> {
+    [
+        &b"info status\n"[..],
+        b"ab\x1b[D\x1b[C\x01\x05\x04\x15\x17\x08\x7f\t\x0c\n",
+        b"1+2*(3-$eip)\n\x10\x10\x0e\x1b[A\x1b[B\x1b[3~\x1b[1~\x1bOF\x1bOH\n",
+        b"\x9b99999999999~\xff\xfe\n'\xc3\xa4'\n",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec()
+}
+
+/// Files of options of each kind.
+pub(crate) fn group_seeds() -> Vec<Vec<u8>> {
+    [
+        "# none\n\n",
+        "[machine]\n  type = \"q35\"\n[device \"d1\"]\n driver = \"pvpanic\"\n",
+        "[a b]\nx=\"\"\n[]\n",
+        "x = \"1\"\n",
+        "[a]\nx = \"\n",
+    ]
+    .map(|s| s.as_bytes().to_vec())
+    .to_vec()
 }
 
 /// Option strings of each kind.
