@@ -264,6 +264,22 @@ fn events_tell_what_happens_to_the_machine() {
 }
 
 #[test]
+fn a_reset_that_is_a_power_off_keeps_the_machine_where_that_is_wanted() {
+    let scratch = Scratch::new();
+    let options = "-S -nodefaults -display none -m 64 -no-reboot -no-shutdown";
+    let (mut ours, mut real) = require!(pair(options, scratch.dir()));
+    let mut lives = Vec::new();
+    for machine in [&mut ours, &mut real] {
+        machine.ok("cont", &json!({}));
+        machine.ok("system_reset", &json!({}));
+        let mut life = vec![machine.event("SHUTDOWN"), machine.event("STOP")];
+        life.push(machine.ok("query-status", &json!({})));
+        lives.push(life);
+    }
+    assert_eq!(lives[0], lives[1]);
+}
+
+#[test]
 fn several_snapshots_live_in_one_process() {
     let images = require!(reference());
     let scratch = Scratch::new();

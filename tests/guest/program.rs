@@ -175,6 +175,56 @@ fn a_signal_ends_the_program_and_names_its_sender() {
     assert_eq!(end.status.code(), Some(0));
 }
 
+/// Options that make a socket and a file with the number, and where these are.
+fn traces(scratch: &Scratch, more: &str) -> (String, [std::path::PathBuf; 2]) {
+    let (socket, pidfile) = (scratch.path("socket"), scratch.path("pid"));
+    let options = format!(
+        "-S -nodefaults -display none -pidfile {} -monitor unix:{},server=on{more}",
+        pidfile.display(),
+        socket.display()
+    );
+    (options, [socket, pidfile])
+}
+
+#[test]
+fn a_refusal_leaves_nothing_behind() {
+    let scratch = Scratch::new();
+    let (options, files) = traces(&scratch, ",wait=off -drive file=/nowhere/disk");
+    let end = ended(&options);
+    let said = String::from_utf8_lossy(&end.stderr).into_owned();
+    assert_eq!(
+        (end.status.code(), said.lines().count()),
+        (Some(1), 1),
+        "{said}"
+    );
+    assert!(files.iter().all(|file| !file.exists()), "{files:?}");
+}
+
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    let scratch = Scratch::new();
+    // Before there is a machine, the program has failed; afterwards it ends as it was told to.
+    for (more, signal, code) in [("", "INT", 1), (",wait=off", "TERM", 0)] {
+        let (options, files) = traces(&scratch, more);
+        let child = start(&options);
+        let begin = Instant::now();
+        while !files.iter().all(|file| file.exists()) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{files:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let sent = Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+        let end = child.wait_with_output().expect("ended");
+        let said = String::from_utf8_lossy(&end.stderr).into_owned();
+        assert_eq!(end.status.code(), Some(code), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.contains("terminating on signal "), "{said}");
+        assert!(files.iter().all(|file| !file.exists()), "{files:?}");
+    }
+}
+
 #[test]
 fn refusals_are_one_line_with_the_program_s_name() {
     for (arguments, wanted) in [

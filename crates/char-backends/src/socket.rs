@@ -125,7 +125,9 @@ impl Incoming {
             (_, true) => "telnet",
             (Address::Tcp(..), _) => "tcp",
             (Address::Unix(_), _) => "unix",
-            (Address::Fd(_), _) if matches!(self.listener.as_deref(), Some(Listener::Tcp(_))) => "tcp",
+            (Address::Fd(_), _) if matches!(self.listener.as_deref(), Some(Listener::Tcp(_))) => {
+                "tcp"
+            }
             (Address::Fd(_), _) => "unix",
         }
     }

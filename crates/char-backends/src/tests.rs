@@ -217,7 +217,10 @@ fn a_server_takes_away_sockets_only() {
     let text = format!("unix:{},server=on,wait=off", path.display());
     let spec = Spec::parse(&text).expect("right").expect("one");
     let error = open(&spec, "s", &|_| {}).map(|_| ()).expect_err("in use");
-    assert!(error.to_string().ends_with("Address already in use"), "{error}");
+    assert!(
+        error.to_string().ends_with("Address already in use"),
+        "{error}"
+    );
     assert_eq!(std::fs::read(&path).expect("there"), b"precious");
 }
 

@@ -157,9 +157,15 @@ fn every_group_of_a_file_is_an_option_with_a_value() {
     std::fs::write(&file, text).expect("the folder can be written");
     let said = refused(&format!("-readconfig {}", file.display()));
     std::fs::remove_file(&file).expect("it is there");
-    assert!(said.ends_with("There is no option group 'readconfig'"), "{said}");
+    assert!(
+        said.ends_with("There is no option group 'readconfig'"),
+        "{said}"
+    );
     let said = refused("-readconfig /dev/zero");
-    assert!(said.ends_with("Could not open '/dev/zero': File too large"), "{said}");
+    assert!(
+        said.ends_with("Could not open '/dev/zero': File too large"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(crate) fn telnet(data: &[u8]) {
     let mut at_once = data.to_vec();
     let kept = Filter::default().strip(&mut at_once);
     let mut filter = Filter::default();
-    let mut one_by_one = Vec::new();
+    let mut one_by_one: Vec<u8> = Vec::new();
     for byte in data {
         let mut byte = [*byte];
         let kept = filter.strip(&mut byte);

@@ -109,7 +109,9 @@ impl Editor {
 
     /// The lines that were entered, the oldest first; each stands there once.
     pub fn history(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        self.history.iter().map(|line| String::from_utf8_lossy(line))
+        self.history
+            .iter()
+            .map(|line| String::from_utf8_lossy(line))
     }
 
     /// Puts text at the cursor, as if it had been typed; gives what the terminal is to show.
