@@ -1,6 +1,13 @@
-//! What every accelerator's processors must do with their state: a suite that each runs in its own tests.
+//! What every accelerator's processors must do: suites that each runs in its own tests.
+
+mod guest;
 
 use crate::{SavedCpu, Vcpu};
+
+pub use guest::{
+    Recorder, guest, interrupts_wait_for_the_guest, kicks_end_an_endless_loop, ports_and_memory,
+    registers_come_back, slots_come_and_go, string_input,
+};
 
 /// A register of each kind, changed.
 fn changed(saved: &SavedCpu) -> SavedCpu {

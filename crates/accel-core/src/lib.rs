@@ -7,6 +7,7 @@
 #[cfg(feature = "contract-tests")]
 pub mod contract;
 mod extended;
+mod quiet;
 mod registers;
 
 use std::io;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use guest_mem::Ram;
 
 pub use extended::{Activity, Extended, Float, SavedCpu};
+pub use quiet::Quiet;
 pub use registers::{CS, Registers, Segment, Table};
 
 /// The processor's way out: ports, device registers, the interrupt controllers.
@@ -144,6 +146,17 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// `size` bytes of `ram`, to be written too, at the address that is their place in it.
+    pub fn in_place(ram: &Ram, start: u64, size: u64) -> Self {
+        Self {
+            start,
+            size,
+            ram: ram.clone(),
+            offset: start,
+            read_only: false,
+        }
+    }
+
     /// Whether both map the same memory at the same place in the same way.
     pub fn same(&self, other: &Self) -> bool {
         (self.start, self.size, self.offset, self.read_only)

@@ -97,6 +97,15 @@ impl Registers {
         }
     }
 
+    /// Real mode from address zero on, as after power-on but for the code segment, at `rip`.
+    pub fn real_mode(rip: u64) -> Self {
+        let mut registers = Self::power_on();
+        registers.segments[CS].selector = 0;
+        registers.segments[CS].base = 0;
+        registers.rip = rip;
+        registers
+    }
+
     /// 32-bit protected mode without paging, flat segments with the selectors of Linux's boot protocol (code 0x10,
     /// data 0x18), interrupts off, at `rip`.
     pub fn flat_32(rip: u64) -> Self {

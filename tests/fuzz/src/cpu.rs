@@ -2,49 +2,13 @@
 
 use std::time::Duration;
 
-use accel_core::{Accel, CpuBus, Registers, Slot};
+use accel_core::{Accel, Quiet, Registers, Slot};
 use accel_soft::SoftAccel;
 use guest_mem::Ram;
 use x86_cpu::cpuid::Features;
 
 /// How long a guest may run.
 const PATIENCE: Duration = Duration::from_micros(300);
-
-/// A bus with nothing on it.
-struct Nothing;
-
-impl CpuBus for Nothing {
-    fn io_read(&mut self, _: u16, _: usize) -> u32 {
-        u32::MAX
-    }
-    fn io_write(&mut self, _: u16, _: usize, _: u32) {}
-    fn memory_read(&mut self, _: u64, _: usize) -> u64 {
-        u64::MAX
-    }
-    fn memory_write(&mut self, _: u64, _: usize, _: u64) {}
-    fn interrupt_waits(&mut self) -> bool {
-        false
-    }
-    fn acknowledge(&mut self) -> Option<u8> {
-        None
-    }
-    fn must_leave(&mut self) -> bool {
-        false
-    }
-    fn msr_read(&mut self, _: u32) -> Option<u64> {
-        None
-    }
-    fn msr_write(&mut self, _: u32, _: u64) -> bool {
-        false
-    }
-    fn task_priority(&mut self) -> u8 {
-        0
-    }
-    fn set_task_priority(&mut self, _: u8) {}
-    fn time(&mut self) -> u64 {
-        0
-    }
-}
 
 /// The first byte picks the mode, the next eight fill registers, the rest is code at 0x1000.
 pub(crate) fn instructions(data: &[u8]) {
@@ -55,29 +19,19 @@ pub(crate) fn instructions(data: &[u8]) {
     let (Ok(ram), Ok(mut cpu)) = (Ram::new(0x1_0000), accel.processor(0)) else {
         return;
     };
-    let slot = Slot {
-        start: 0,
-        size: 0x1_0000,
-        ram: ram.clone(),
-        offset: 0,
-        read_only: false,
-    };
+    let slot = Slot::in_place(&ram, 0, 0x1_0000);
     let code = &code[..code.len().min(0x8000)];
     if ram.write(0x1000, code).is_err() || accel.map(&[slot]).is_err() || cpu.reset().is_err() {
         return;
     }
     let mut registers = if head[0] & 1 == 0 {
-        Registers::power_on()
+        Registers::real_mode(0x1000)
     } else {
         Registers::flat_32(0x1000)
     };
-    if head[0] & 1 == 0 {
-        registers.segments[accel_core::CS].base = 0;
-    }
     if head[0] & 3 == 3 {
         long_mode(&ram, &mut registers);
     }
-    registers.rip = 0x1000;
     registers.rflags = u64::from(head[0]) << 4 & 0xcd4 | 2;
     for (slot, byte) in registers.general.iter_mut().zip(head[1..].iter().cycle()) {
         *slot = u64::from(*byte) << (byte & 56) | u64::from(*byte) << 8;
@@ -92,7 +46,7 @@ pub(crate) fn instructions(data: &[u8]) {
             std::thread::sleep(PATIENCE);
             kicker.kick();
         });
-        let _ = cpu.run(&mut Nothing);
+        let _ = cpu.run(&mut Quiet);
     });
 }
 

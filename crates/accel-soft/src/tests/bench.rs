@@ -5,11 +5,11 @@
 //! 9000 outer stack, from a000 down   10000.. page tables   100000 page that tests map, at PROBE
 //! ```
 
-use accel_core::{Accel, CS, Exit, Registers, Segment, Table, Vcpu};
+use accel_core::contract::Recorder;
+use accel_core::{Accel, CS, Exit, Registers, Segment, Slot, Table, Vcpu};
 use guest_mem::Ram;
-use x86_cpu::cpuid::Features;
 
-use super::{Recorder, slot};
+use super::soft;
 use crate::SoftAccel;
 
 pub(super) const CODE: u64 = 0x1000;
@@ -84,9 +84,9 @@ pub(super) struct Bench {
 impl Bench {
     /// A processor with the tables, and RAM of 4 MiB.
     fn new() -> Self {
-        let accel = SoftAccel::new(Features::default(), 1);
+        let accel = soft();
         let ram = Ram::new(RAM).expect("memory");
-        accel.map(&[slot(&ram, 0, RAM)]).expect("mapped");
+        accel.map(&[Slot::in_place(&ram, 0, RAM)]).expect("mapped");
         let mut cpu = accel.processor(0).expect("a processor");
         cpu.reset().expect("reset");
         let bench = Self {

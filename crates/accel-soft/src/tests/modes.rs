@@ -1,11 +1,12 @@
 //! Modes and the ways between them: real, virtual-8086, protected, compatibility and long mode; address bit 20.
 
 use accel_core::Exit;
+use accel_core::contract::{Recorder, guest};
 use x86_cpu::fault::{GP, UD};
 use x86_cpu::state::cr;
 
 use super::bench::{Bench, CODE, DONE, FREE, INNER, TSS, descriptor};
-use super::{Recorder, guest};
+use super::soft;
 
 const VM: u64 = 1 << 17;
 
@@ -175,7 +176,7 @@ fn address_bit_20_can_be_masked() {
     // mov ax,0xffff; mov ds,ax; mov al,[0x10]; hlt: linear 0x100000, or 0 without bit 20
     let code = [0xb8, 0xff, 0xff, 0x8e, 0xd8, 0xa0, 0x10, 0, 0xf4];
     for (on, value) in [(true, 0x00), (false, 0x21)] {
-        let (_accel, ram, mut cpu) = guest(&code);
+        let (ram, mut cpu) = guest(&soft(), &code);
         ram.write(0, &[0x21]).expect("fits");
         cpu.set_a20(on);
         let mut bus = Recorder::default();
