@@ -41,6 +41,8 @@ fn changed(saved: &SavedCpu) -> SavedCpu {
             *value = *new;
         }
     }
+    out.activity.nmi_blocked = true;
+    out.activity.nmis = 1;
     out
 }
 
@@ -63,6 +65,7 @@ pub fn state_suite(cpu: &mut dyn Vcpu) {
     assert_eq!(init.extended.vectors, other.extended.vectors);
     assert_eq!(init.extended.msrs, other.extended.msrs);
     assert_eq!(init.extended.breakpoints, [0; 4]);
+    assert_eq!(init.activity, first.activity);
     // Power-on forgets all.
     cpu.restore(&other).expect("restored");
     cpu.reset().expect("reset");

@@ -5,8 +5,8 @@
 use std::io;
 
 use accel_core::{Activity, Extended, Float};
-use kvm_bindings::{KVM_MP_STATE_HALTED, KVM_MP_STATE_RUNNABLE};
-use kvm_bindings::{Msrs, kvm_debugregs, kvm_fpu, kvm_mp_state, kvm_msr_entry, kvm_vcpu_events};
+use kvm_bindings::{KVM_VCPUEVENT_VALID_NMI_PENDING, KVM_VCPUEVENT_VALID_SHADOW};
+use kvm_bindings::{Msrs, kvm_debugregs, kvm_fpu, kvm_msr_entry, kvm_vcpu_events};
 use kvm_ioctls::VcpuFd;
 
 use crate::raw::{self, error};
@@ -97,12 +97,9 @@ fn msrs(vcpu: &VcpuFd) -> Vec<(u32, u64)> {
 /// What the processor is in the middle of.
 pub(crate) fn activity(vcpu: &VcpuFd) -> io::Result<Activity> {
     let events = vcpu.get_vcpu_events().map_err(error)?;
-    // Without the kernel's interrupt controller there is no such state: HLT leaves the guest.
-    let state = vcpu
-        .get_mp_state()
-        .map_or(KVM_MP_STATE_RUNNABLE, |s| s.mp_state);
     Ok(Activity {
-        halted: state == KVM_MP_STATE_HALTED,
+        // HLT leaves the guest: whoever runs the processor knows.
+        halted: false,
         shadow: events.interrupt.shadow != 0,
         shadow_debug: events.interrupt.shadow & 1 != 0,
         nmi_blocked: events.nmi.masked != 0,
@@ -113,7 +110,10 @@ pub(crate) fn activity(vcpu: &VcpuFd) -> io::Result<Activity> {
 
 /// The same, back.
 pub(crate) fn set_activity(vcpu: &VcpuFd, from: &Activity) -> io::Result<()> {
-    let mut events = kvm_vcpu_events::default();
+    let mut events = kvm_vcpu_events {
+        flags: KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_NMI_PENDING,
+        ..kvm_vcpu_events::default()
+    };
     events.interrupt.shadow = if from.shadow_debug {
         1
     } else {
@@ -121,12 +121,7 @@ pub(crate) fn set_activity(vcpu: &VcpuFd, from: &Activity) -> io::Result<()> {
     };
     events.nmi.masked = u8::from(from.nmi_blocked);
     events.nmi.pending = from.nmis;
-    vcpu.set_vcpu_events(&events).map_err(error)?;
-    if from.halted {
-        let mp_state = KVM_MP_STATE_HALTED;
-        let _ = vcpu.set_mp_state(kvm_mp_state { mp_state });
-    }
-    Ok(())
+    vcpu.set_vcpu_events(&events).map_err(error)
 }
 
 fn quarters(raw: &[u8; 16]) -> [u64; 2] {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use accel_core::{CpuBus, Exit, Extended, Kick, Registers, SavedCpu, Vcpu};
+use accel_core::{Activity, CpuBus, Exit, Extended, Kick, Registers, SavedCpu, Vcpu};
 use kvm_bindings::{kvm_regs, kvm_sregs};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
@@ -178,6 +178,7 @@ impl Vcpu for KvmVcpu {
 
     fn reset(&mut self) -> io::Result<()> {
         state::set_extended(&self.vcpu, &self.first)?;
+        state::set_activity(&self.vcpu, &Activity::default())?;
         set_apic_base(&self.vcpu, self.first_system, self.apic_base)?;
         self.vcpu
             .set_regs(&self.first_general)
