@@ -123,7 +123,7 @@ fn kept(cpu: &mut CpuState, number: u32) -> Option<&mut u64> {
         0x9e => Some(&mut cpu.msr.smbase),
         0x17b => Some(&mut cpu.msr.mcg[1]),
         0x277 => Some(&mut cpu.msr.pat),
-        0x175 | 0x176 | 0xc000_0082 | 0xc000_0083 | 0xc000_0102 => canonical(cpu, number),
+        _ if canonical(cpu, number).is_some() => canonical(cpu, number),
         _ => plain(cpu, number).map(|(value, _)| value),
     }
 }
@@ -141,8 +141,8 @@ pub fn saved_msrs(cpu: &CpuState) -> Vec<(u32, u64)> {
 pub fn restore_msr(cpu: &mut CpuState, number: u32, value: u64) -> bool {
     let listed = SAVED.iter().any(|range| range.contains(&number));
     let good = match number {
-        0x175 | 0x176 | 0xc000_0082 | 0xc000_0083 | 0xc000_0102 => cpu.canonical_at_all(value),
         0x277 => is_pat(value),
+        _ if canonical(cpu, number).is_some() => cpu.canonical_at_all(value),
         0x3b | 0x9e | 0x17b => true,
         _ => {
             !refused_by_bank(number, value)
