@@ -157,7 +157,10 @@ impl Flash {
         for (at, byte) in bytes {
             // Beyond the end there is nothing.
             let _ = self.ram.write(*at, &[*byte]);
-            self.store(*at, *at);
+        }
+        let places = bytes.iter().map(|(at, _)| *at);
+        if let (Some(first), Some(last)) = (places.clone().min(), places.max()) {
+            self.store(first, last);
         }
         self.done(0);
     }
@@ -322,6 +325,10 @@ impl Device for Flash {
             self.storing = false;
             self.flush();
         }
+    }
+
+    fn storing(&self) -> bool {
+        self.storing
     }
 
     fn reset(&mut self) {

@@ -70,6 +70,12 @@ pub trait Device: Send + Any {
     /// A backend has finished something that the device asked for; the device looks for itself. May come for nothing.
     fn completed(&mut self) {}
 
+    /// Whether the device still brings to its backend what it told the guest it has. A machine waits for that before it
+    /// ends.
+    fn storing(&self) -> bool {
+        false
+    }
+
     /// Bytes from the character backend; gives how many were taken.
     fn receive(&mut self, _bytes: &[u8]) -> usize {
         0

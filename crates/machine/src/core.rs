@@ -138,6 +138,11 @@ impl Core {
         self.each(|device| device.completed());
     }
 
+    /// Whether a device still brings to its backend what the guest gave it.
+    pub(crate) fn storing(&self) -> bool {
+        self.devices.iter().any(|device| device.storing())
+    }
+
     /// Whether address bit 20 is let through.
     pub(crate) fn a20(&self) -> bool {
         self.a20

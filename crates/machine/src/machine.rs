@@ -467,7 +467,8 @@ impl Machine {
         }
     }
 
-    /// Ends the threads and waits for them. Not to be called from one of them.
+    /// Ends the threads and waits for them, and for devices that still store what the guest gave them. Not to be called
+    /// from one of the threads.
     pub fn end(&self) {
         self.shared.end.store(true, Ordering::Release);
         self.shared.stop.store(true, Ordering::Release);
@@ -479,6 +480,9 @@ impl Machine {
             self.kick_all();
             // A thread that panicked has said so already.
             let _ = thread.join();
+        }
+        while self.shared.peek(Core::storing) {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

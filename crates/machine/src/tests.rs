@@ -111,6 +111,7 @@ fn timer_interrupts_wake_a_halted_processor() {
 struct Elsewhere {
     disk: Arc<Mutex<MemoryDisk>>,
     wake: Wake,
+    delay: Duration,
 }
 
 impl Disk for Elsewhere {
@@ -120,7 +121,9 @@ impl Disk for Elsewhere {
 
     fn submit(&mut self, io: Io) {
         let (mut disk, wake) = (Arc::clone(&self.disk), self.wake.clone());
+        let delay = self.delay;
         std::thread::spawn(move || {
+            std::thread::sleep(delay);
             disk.submit(io);
             wake.wake();
         });
@@ -129,6 +132,34 @@ impl Disk for Elsewhere {
     fn take_done(&mut self) -> Vec<Done> {
         self.disk.take_done()
     }
+}
+
+fn elsewhere(disk: Arc<Mutex<MemoryDisk>>, delay: Duration) -> MakeDisk {
+    Box::new(move |wake| Box::new(Elsewhere { disk, wake, delay }))
+}
+
+#[test]
+fn what_flash_was_given_is_stored_before_the_end() {
+    let mut config = match config("pc", "bios-256k.bin") {
+        Ok(config) => config,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let disk = Arc::new(Mutex::new(MemoryDisk::new(0x1_0000)));
+    config.flash.push(FlashConfig {
+        content: own_firmware(&[]),
+        medium: Some(elsewhere(Arc::clone(&disk), Duration::from_millis(30))),
+    });
+    let machine = build(config).expect("built").machine;
+    machine.launch().expect("threads");
+    for (at, byte) in [(0, 0x5a), (0x8000, 0x5b), (0x4000, 0x5c)] {
+        for byte in [0x10, byte] {
+            machine.with(|core| core.memory_write(0, 0xffff_0000 + at, 1, byte));
+        }
+    }
+    machine.end();
+    let disk = disk.lock().unwrap();
+    let stored = [0, 0x8000, 0x4000].map(|at: usize| disk.bytes[at]);
+    assert_eq!(stored, [0x5a, 0x5b, 0x5c]);
 }
 
 /// SeaBIOS starts the first sector of the disk at `place`, which ends the program.
@@ -143,7 +174,7 @@ fn boots_from(board: &str, place: DrivePlace) {
     let disk = Arc::new(Mutex::new(disk));
     config.drives.push(DriveConfig {
         place,
-        medium: Some(Box::new(move |wake| Box::new(Elsewhere { disk, wake }))),
+        medium: Some(elsewhere(disk, Duration::ZERO)),
         cd: false,
         serial: String::new(),
         boot_index: None,

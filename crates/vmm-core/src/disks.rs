@@ -432,9 +432,16 @@ async fn root_read(root: Arc<Root>, into: &mut [u8]) -> std::io::Result<()> {
 
 async fn close(root: &Root) -> Result<()> {
     let drained = root.drain().await;
-    let closed = root.node().close().await;
+    let node = root.node();
+    let flushed = if node.read_only() {
+        Ok(())
+    } else {
+        node.flush().await
+    };
+    let flushed = flushed.map_err(|error| Error::from_io("flush", &error));
+    let closed = node.close().await;
     drop(drained);
-    closed
+    flushed.and(closed)
 }
 
 /// Places of the board's own controller, and which are taken.

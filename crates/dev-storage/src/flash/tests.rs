@@ -72,6 +72,26 @@ fn bytes_are_programmed_and_reach_the_disk() {
 }
 
 #[test]
+fn a_write_that_waits_behind_another_is_stored_too() {
+    let mut bench = bench(true);
+    bench.disk.lock().unwrap().held = true;
+    assert!(!bench.flash.storing());
+    bench.put(0x10, &[0x10, 1]);
+    bench.put(0x8000, &[0x10, 2]);
+    bench.put(0x20, &[0x10, 3]);
+    for writes in [1, 2] {
+        assert!(bench.flash.storing());
+        assert_eq!(bench.disk.lock().unwrap().log.len(), writes);
+        bench.disk.lock().unwrap().let_go();
+        bench.flash.completed();
+    }
+    assert!(!bench.flash.storing());
+    let disk = bench.disk.lock().unwrap();
+    let stored = [0x10, 0x8000, 0x20].map(|at: usize| disk.bytes[at]);
+    assert_eq!(stored, [1, 2, 3]);
+}
+
+#[test]
 fn a_block_is_erased_after_confirmation_only() {
     let mut bench = bench(true);
     bench.put(BLOCK + 8, &[0x20, 0x00]);
@@ -90,6 +110,7 @@ fn a_buffer_is_written_at_once() {
     assert_eq!(bench.byte(16), 0);
     bench.put(16, &[0xd0]);
     assert_eq!((bench.byte(16), bench.byte(17)), (7, 8));
+    assert_eq!(bench.disk.lock().unwrap().log.len(), 1);
 }
 
 #[test]
