@@ -74,6 +74,18 @@ fn small(value: usize) -> u32 {
 }
 
 impl Builder {
+    /// Tables that begin with the FACS.
+    fn new() -> Self {
+        let mut linker = Linker::default();
+        linker.allocate(RSDP, 16, Zone::Low);
+        linker.allocate(TABLES, 64, Zone::High);
+        Self {
+            tables: facs(),
+            linker,
+            offsets: Vec::new(),
+        }
+    }
+
     /// Adds a table with its header; gives its offset.
     fn table(&mut self, signature: [u8; 4], revision: u8, body: &[u8]) -> u32 {
         let start = small(self.tables.len());
@@ -105,14 +117,7 @@ impl Builder {
 
 /// All tables of a board.
 pub fn tables(platform: &Platform) -> Blobs {
-    let mut linker = Linker::default();
-    linker.allocate(RSDP, 16, Zone::Low);
-    linker.allocate(TABLES, 64, Zone::High);
-    let mut builder = Builder {
-        tables: facs(),
-        linker,
-        offsets: Vec::new(),
-    };
+    let mut builder = Builder::new();
     let dsdt = builder.table(*b"DSDT", 1, &dsdt::dsdt(platform));
     fadt(&mut builder, platform.south, dsdt);
     builder.listed(*b"APIC", 3, &madt(platform.cpus, &[5, 9, 10, 11]));

@@ -3,8 +3,7 @@
 
 use super::aml::{self, Term};
 use super::dsdt::{fw_cfg, isa, processor};
-use super::linker::{Linker, Zone};
-use super::{Blobs, Builder, HEADER, RSDP, TABLES, facs, finish, madt, small};
+use super::{Blobs, Builder, HEADER, finish, madt, small};
 
 /// What the tables say about the board.
 #[derive(Debug, Clone)]
@@ -29,14 +28,7 @@ const FIXED: usize = 268;
 
 /// All tables of a board.
 pub fn reduced_tables(platform: &ReducedPlatform) -> Blobs {
-    let mut linker = Linker::default();
-    linker.allocate(RSDP, 16, Zone::Low);
-    linker.allocate(TABLES, 64, Zone::High);
-    let mut builder = Builder {
-        tables: facs(),
-        linker,
-        offsets: Vec::new(),
-    };
+    let mut builder = Builder::new();
     let dsdt = builder.table(*b"DSDT", 2, &dsdt(platform));
     fixed(&mut builder, platform.events.1, dsdt);
     builder.listed(*b"APIC", 3, &madt(platform.cpus, &[]));
