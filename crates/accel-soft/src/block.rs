@@ -14,6 +14,8 @@ use crate::soft::Soft;
 
 /// Operations in a block at most.
 const LONGEST: usize = 48;
+/// Bytes of an instruction at most.
+const INSTRUCTION: usize = 15;
 /// Bytes that are looked at for a block.
 const WINDOW: usize = 256;
 /// Blocks kept at most; then all are forgotten.
@@ -153,7 +155,7 @@ impl Cache {
         let number = match known {
             Some(number) if self.usable(cpu, soft, linear, number)? => number,
             _ => {
-                let block = decode(cpu, soft, linear, physical)?;
+                let block = decode(cpu, soft, linear, physical, LONGEST)?;
                 if self.blocks.len() >= MOST {
                     self.forget();
                 }
@@ -172,7 +174,7 @@ impl Cache {
     /// Whether a block is fresh, and its second page, if it has one, is still the one that follows.
     fn usable(&self, cpu: &mut CpuState, soft: &mut Soft, linear: u64, number: u32) -> Step<bool> {
         let block = &self.blocks[index(u64::from(number))];
-        if !block.fresh() || block.pages[0] == block.pages[1] {
+        if !block.fresh() || block.second.is_none() {
             return Ok(block.fresh());
         }
         let behind = soft.code_address(cpu, next_page(cpu, linear))?;
@@ -218,23 +220,24 @@ fn source(soft: &mut Soft, physical: u64) -> Option<Source> {
     })
 }
 
-/// Decodes a block.
+/// Decodes a block of at most so many operations.
 pub(crate) fn decode(
     cpu: &mut CpuState,
     soft: &mut Soft,
     linear: u64,
     physical: u64,
+    most: usize,
 ) -> Step<Block> {
     let mut bytes = [0; WINDOW];
     let room = 4096 - index(physical & 0xfff);
-    let length = room.min(WINDOW);
+    let length = room.min(WINDOW).min(most * INSTRUCTION);
     // The mark comes first: what is written after it makes the block stale.
     let first = source(soft, physical);
     soft.code_bytes(physical, &mut bytes[..length]);
     let mut ops = Vec::with_capacity(8);
     let mut decoding = Decoding::new(&bytes[..length], cpu.code, &cpu.features);
     let mut missing = None;
-    while ops.len() < LONGEST {
+    while ops.len() < most {
         match decoding.next_op::<Soft>() {
             Ok(next) => {
                 ops.push(next);
@@ -265,8 +268,8 @@ fn across(
     first: Option<Source>,
 ) -> Step<Block> {
     let room = 4096 - index(physical & 0xfff);
-    let mut bytes = [0; 15];
-    let room = room.min(15);
+    let mut bytes = [0; INSTRUCTION];
+    let room = room.min(INSTRUCTION);
     soft.code_bytes(physical, &mut bytes[..room]);
     let behind = soft.code_address(cpu, next_page(cpu, linear))?;
     let second = source(soft, behind);

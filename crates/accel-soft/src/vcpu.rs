@@ -189,7 +189,7 @@ impl SoftVcpu {
         cpu.shadow = false;
         cpu.shadow_debug = false;
         let physical = self.soft.code_address(cpu, linear)?;
-        let block = block::decode(cpu, &mut self.soft, linear, physical)?;
+        let block = block::decode(cpu, &mut self.soft, linear, physical, 1)?;
         self.soft.running = [u64::MAX; 2];
         let Some(op) = block.ops.first() else {
             return Err(cpu.ud());
