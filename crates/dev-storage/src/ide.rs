@@ -10,7 +10,7 @@
 
 mod ata;
 mod atapi;
-pub(crate) mod bus_master;
+mod bus_master;
 mod channel;
 pub(crate) mod drive;
 mod identify;

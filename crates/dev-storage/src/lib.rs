@@ -12,3 +12,4 @@ pub mod ahci;
 pub mod backing;
 pub mod flash;
 pub mod ide;
+mod scatter;

@@ -18,9 +18,9 @@ use serde_json::Value;
 use super::fis::{self, ToDrive};
 use super::table::Table;
 use crate::ide::Drive;
-use crate::ide::bus_master::Way;
 use crate::ide::drive::Event;
 use crate::ide::taskfile::status;
+use crate::scatter::Way;
 
 /// Bits of command and status.
 mod command {

@@ -10,7 +10,7 @@ use hw_core::memory::{Dma, DmaError};
 use serde::{Deserialize, Serialize};
 
 use super::fis::COMMAND_BYTES;
-use crate::ide::bus_master::Way;
+use crate::scatter::{Stretch, Way};
 
 /// Bytes of a packet.
 pub(super) const PACKET: usize = 16;
@@ -27,9 +27,7 @@ pub(super) struct Table {
     entries: u32,
     /// Next entry.
     entry: u32,
-    /// What is left of the entry in use.
-    address: u64,
-    left: u32,
+    stretch: Stretch,
     /// Bytes moved so far.
     moved: u32,
 }
@@ -67,40 +65,27 @@ impl Table {
         way: Way,
         data: &mut [u8],
     ) -> Result<usize, DmaError> {
-        let mut done = 0;
-        while done < data.len() {
-            if self.left == 0 && !self.next_entry(dma)? {
-                break;
-            }
-            let room = usize::try_from(self.left).unwrap_or(usize::MAX);
-            let now = room.min(data.len() - done);
-            let part = &mut data[done..done + now];
-            match way {
-                Way::ToMemory => dma.write(self.address, part)?,
-                Way::FromMemory => dma.read(self.address, part)?,
-            }
-            let moved = low32(now as u64);
-            self.address = self.address.wrapping_add(now as u64);
-            self.left -= moved;
-            self.moved = self.moved.wrapping_add(moved);
-            done += now;
-        }
-        Ok(done)
+        let mut stretch = self.stretch;
+        let moved = stretch.transfer(dma, way, data, || self.next_entry(dma));
+        self.stretch = stretch;
+        let moved = moved?;
+        self.moved = self.moved.wrapping_add(low32(moved as u64));
+        Ok(moved)
     }
 
-    fn next_entry(&mut self, dma: &Dma) -> Result<bool, DmaError> {
+    fn next_entry(&mut self, dma: &Dma) -> Result<Option<Stretch>, DmaError> {
         if self.entry >= self.entries {
-            return Ok(false);
+            return Ok(None);
         }
         let at = self
             .at
             .wrapping_add(ENTRIES + ENTRY * u64::from(self.entry));
-        self.address = dma.read_uint(at, 8)? & !1;
+        let address = dma.read_uint(at, 8)? & !1;
         let size = dma.read_uint(at.wrapping_add(12), 4)? & SIZE;
         // The size is that of the last byte, and always even bytes.
-        self.left = low32((size | 1) + 1);
+        let bytes = low32((size | 1) + 1);
         self.entry += 1;
-        Ok(true)
+        Ok(Some(Stretch::new(address, bytes)))
     }
 
     /// Tells the guest how much was moved.

@@ -3,10 +3,10 @@
 use backend_core::disk::{Done, Op};
 use serde::{Deserialize, Serialize};
 
-use super::bus_master::Way;
 use super::drive::{CommandRow, Drive, Event};
 use super::identify;
 use super::taskfile::{Width, error};
+use crate::scatter::Way;
 
 /// Size of a sector.
 pub(super) const SECTOR: u64 = 512;

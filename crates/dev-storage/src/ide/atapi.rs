@@ -11,10 +11,10 @@ use backend_core::disk::{Done, Op};
 use serde::{Deserialize, Serialize};
 
 use super::ata;
-use super::bus_master::Way;
 use super::drive::{CommandRow, Drive, Event};
 use super::identify;
 use super::taskfile::{error, status};
+use crate::scatter::Way;
 
 /// Size of a sector of a disc.
 pub(super) const SECTOR: u64 = 2048;

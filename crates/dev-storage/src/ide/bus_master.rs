@@ -9,6 +9,8 @@ use hw_core::bits::{low8, low16, low32};
 use hw_core::memory::{Dma, DmaError};
 use serde::{Deserialize, Serialize};
 
+use crate::scatter::{Stretch, Way};
+
 const START: u8 = 1;
 const ACTIVE: u8 = 1;
 const ERROR: u8 = 2;
@@ -26,17 +28,8 @@ pub(super) struct BusMaster {
     table: u32,
     /// Next entry.
     entry: u32,
-    /// What is left of the entry in use.
-    address: u32,
-    left: u32,
+    stretch: Stretch,
     last: bool,
-}
-
-/// Which way bytes go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    ToMemory,
-    FromMemory,
 }
 
 impl BusMaster {
@@ -62,7 +55,7 @@ impl BusMaster {
                 let now = self.command & START != 0;
                 if now && !before {
                     self.status |= ACTIVE;
-                    (self.entry, self.left, self.last) = (0, 0, false);
+                    (self.entry, self.stretch, self.last) = (0, Stretch::default(), false);
                     return true;
                 }
                 if !now {
@@ -90,7 +83,7 @@ impl BusMaster {
 
     /// The drive has moved all it had. The table may have room left; the channel is then still active.
     pub(super) fn finished(&mut self) {
-        if self.left == 0 && (self.last || self.entry == 0) {
+        if self.stretch.is_used_up() && (self.last || self.entry == 0) {
             self.status &= !ACTIVE;
         }
     }
@@ -110,39 +103,24 @@ impl BusMaster {
         way: Way,
         data: &mut [u8],
     ) -> Result<usize, DmaError> {
-        let mut done = 0;
-        while done < data.len() {
-            if self.left == 0 && !self.next_entry(dma)? {
-                break;
-            }
-            let room = usize::try_from(self.left).unwrap_or(usize::MAX);
-            let now = room.min(data.len() - done);
-            let part = &mut data[done..done + now];
-            match way {
-                Way::ToMemory => dma.write(self.address.into(), part)?,
-                Way::FromMemory => dma.read(self.address.into(), part)?,
-            }
-            let moved = low32(now as u64);
-            self.address = self.address.wrapping_add(moved);
-            self.left -= moved;
-            done += now;
-        }
-        Ok(done)
+        let mut stretch = self.stretch;
+        let moved = stretch.transfer(dma, way, data, || self.next_entry(dma));
+        self.stretch = stretch;
+        moved
     }
 
-    fn next_entry(&mut self, dma: &Dma) -> Result<bool, DmaError> {
+    fn next_entry(&mut self, dma: &Dma) -> Result<Option<Stretch>, DmaError> {
         if self.last || self.entry >= MOST_ENTRIES {
-            return Ok(false);
+            return Ok(None);
         }
         let at = u64::from(self.table) + u64::from(self.entry) * 8;
         let raw = dma.read_uint(at, 8)?;
-        self.address = low32(raw) & !1;
-        self.left = match low16(raw >> 32) & !1 {
+        let bytes = match low16(raw >> 32) & !1 {
             0 => 0x1_0000,
             bytes => bytes.into(),
         };
         self.last = low16(raw >> 48) & LAST != 0;
         self.entry += 1;
-        Ok(true)
+        Ok(Some(Stretch::new(u64::from(low32(raw) & !1), bytes)))
     }
 }

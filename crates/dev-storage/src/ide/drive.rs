@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use super::ata::Job;
 use super::atapi::Packet;
-use super::bus_master::Way;
 use super::channel::takes_registers;
 use super::taskfile::{TaskFile, error, status};
 use super::{ata, atapi};
+use crate::scatter::Way;
 
 /// What a user may say of a drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
