@@ -13,3 +13,5 @@ pub mod backing;
 pub mod flash;
 pub mod ide;
 mod scatter;
+#[cfg(test)]
+mod testing;

@@ -440,7 +440,7 @@ impl Port {
     }
 }
 
-/// The light of a register file: which byte of a double word an access means.
+/// A register as an access at `offset` sees it: from the byte on that it names.
 pub(super) fn shifted(value: u32, offset: u64) -> u64 {
     u64::from(value) >> (8 * u32::from(low8(offset & 3)))
 }

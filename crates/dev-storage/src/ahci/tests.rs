@@ -1,15 +1,10 @@
-use std::sync::{Arc, Mutex};
-
-use backend_core::disk::{MemoryDisk, Op};
+use backend_core::disk::Op;
 use guest_mem::Ram;
 use hw_core::irq::{Lines, Signal};
-use hw_core::memory::{AddressSpace, Backing, change};
 use hw_core::pci::Function;
 
 use super::Ahci;
-use crate::ide::{Drive, DriveOptions};
-
-type SharedDisk = Arc<Mutex<MemoryDisk>>;
+use crate::testing::{self, SharedDisk, disc_bytes};
 
 const MEMORY: u64 = 4 << 20;
 /// Where the guest has its data.
@@ -22,31 +17,12 @@ struct Bench {
     ahci: Ahci,
 }
 
-fn options(model: &str) -> DriveOptions {
-    DriveOptions {
-        serial: "QM00001".to_owned(),
-        model: model.to_owned(),
-        version: "2.5+".to_owned(),
-    }
-}
-
 /// A hard disk of 4096 sectors at port 0, a CD of 1000 sectors at port 2; both ports run.
 fn bench() -> Bench {
-    let ram = Ram::new(MEMORY).expect("memory");
-    let memory = AddressSpace::shared();
-    let backing = Backing::Ram {
-        ram: ram.clone(),
-        offset: 0,
-    };
-    change(&memory).map(0, MEMORY, 0, backing);
+    let (ram, memory) = testing::memory(MEMORY);
     let lines = Lines::new(16);
-    let disk: SharedDisk = Arc::new(Mutex::new(MemoryDisk::new(4096 * 512)));
-    let disc: SharedDisk = Arc::new(Mutex::new(MemoryDisk::new(1000 * 2048)));
-    for (n, byte) in (0_u8..=250).cycle().zip(&mut disc.lock().unwrap().bytes) {
-        *byte = n;
-    }
-    let hd = Drive::disk(Box::new(Arc::clone(&disk)), options("QEMU HARDDISK"));
-    let cd = Drive::cd(Some(Box::new(disc)), options("QEMU DVD-ROM"));
+    let (disk, hd) = testing::hard_disk();
+    let (_, cd) = testing::cd();
     let drives = [Some(hd), None, Some(cd), None, None, None];
     let mut ahci = Ahci::new(drives, lines.line(5), &lines, &memory);
     ahci.config_mut().write(4, 2, 7);
@@ -240,7 +216,7 @@ fn packets_read_a_disc_by_port_and_by_dma() {
     bench.prepare(2, 2, &frame(0xa0, 1, 0, 0), &read, &[(DATA + 0x8000, 4096)]);
     bench.go(2, 6);
     assert_eq!(bench.port(2, 0x38), 0);
-    let wanted: Vec<u8> = (0_u8..=250).cycle().skip(20480).take(4096).collect();
+    let wanted: Vec<u8> = disc_bytes().skip(20480).take(4096).collect();
     assert_eq!(bench.bytes(DATA, 4096), wanted);
     assert_eq!(bench.bytes(DATA + 0x8000, 4096), wanted);
 }

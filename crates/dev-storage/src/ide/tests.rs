@@ -1,16 +1,12 @@
-use std::sync::{Arc, Mutex};
-
-use backend_core::disk::{MemoryDisk, Op};
+use backend_core::disk::Op;
 use guest_mem::Ram;
 use hw_core::irq::Lines;
-use hw_core::memory::{AddressSpace, Backing, change};
 use hw_core::pci::Function;
 
-use super::{Drive, DriveOptions, PiixIde};
+use super::PiixIde;
+use crate::testing::{self, SharedDisk};
 
 mod cd;
-
-type SharedDisk = Arc<Mutex<MemoryDisk>>;
 
 const BSY: u64 = 0x80;
 const DRQ: u64 = 0x08;
@@ -25,35 +21,12 @@ struct Bench {
     ide: PiixIde,
 }
 
-fn options(model: &str) -> DriveOptions {
-    DriveOptions {
-        serial: "QM00001".to_owned(),
-        model: model.to_owned(),
-        version: "2.5+".to_owned(),
-    }
-}
-
 /// A hard disk of 4096 sectors as the first drive, a CD of 1000 sectors as the first of the second channel.
 fn bench() -> Bench {
-    let ram = Ram::new(1 << 20).expect("memory");
-    let memory = AddressSpace::shared();
-    let backing = Backing::Ram {
-        ram: ram.clone(),
-        offset: 0,
-    };
-    change(&memory).map(0, 1 << 20, 0, backing);
+    let (ram, memory) = testing::memory(1 << 20);
     let lines = Lines::new(16);
-    let disk: SharedDisk = Arc::new(Mutex::new(MemoryDisk::new(4096 * 512)));
-    let disc: SharedDisk = Arc::new(Mutex::new(MemoryDisk::new(1000 * 2048)));
-    disc.lock().unwrap().read_only = true;
-    for (n, byte) in (0_u8..=255)
-        .cycle()
-        .zip(disc.lock().unwrap().bytes.iter_mut())
-    {
-        *byte = n;
-    }
-    let hd = Drive::disk(Box::new(Arc::clone(&disk)), options("QEMU HARDDISK"));
-    let cd = Drive::cd(Some(Box::new(Arc::clone(&disc))), options("QEMU DVD-ROM"));
+    let (disk, hd) = testing::hard_disk();
+    let (disc, cd) = testing::cd();
     let mut ide = PiixIde::new(
         [[Some(hd), None], [Some(cd), None]],
         [lines.line(14), lines.line(15)],
