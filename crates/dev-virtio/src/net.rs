@@ -82,15 +82,16 @@ impl Net {
                 self.waiting = Some(frame);
                 return;
             };
-            let mut bytes = vec![0; self.header];
-            if self.header == HEADER {
-                // One buffer is used.
-                bytes[10] = 1;
-            }
-            bytes.extend(&frame);
-            let fits = bytes.len() as u64 <= chain.writable_bytes();
+            // One buffer is used.
+            let mut header = [0; HEADER];
+            header[10] = 1;
+            let header = &header[..self.header];
+            let fits = (header.len() + frame.len()) as u64 <= chain.writable_bytes();
             let written = if fits {
-                chain.write(rings.dma(), 0, &bytes).unwrap_or(0)
+                let put = |at: usize, bytes| chain.write(rings.dma(), at as u64, bytes);
+                let head = put(0, header);
+                let rest = head.and_then(|head| Ok(head + put(head, &frame)?));
+                rest.unwrap_or(0)
             } else {
                 0
             };
