@@ -53,20 +53,12 @@ impl Msi {
 mod tests {
     use super::*;
     use crate::irq::Signal;
-    use crate::pci::Identity;
+    use crate::pci::tests::WHO;
 
     #[test]
     fn the_message_is_sent_only_while_it_is_on() {
         let lines = Lines::new(1);
-        let config = Config::new(&Identity {
-            vendor: 1,
-            device: 2,
-            revision: 0,
-            class: 0,
-            subsystem: (0, 0),
-            pin: 1,
-            multifunction: false,
-        });
+        let config = Config::new(&WHO);
         let (msi, mut config) = Msi::new(config, 0x80, &lines);
         config.write(0x84, 4, 0xfee0_2003);
         config.write(0x8c, 2, 0x51);

@@ -188,19 +188,11 @@ impl Msix {
 mod tests {
     use super::*;
     use crate::irq::Signal;
-    use crate::pci::Identity;
+    use crate::pci::tests::WHO;
 
     fn vectors() -> (Msix, Config, Lines) {
         let lines = Lines::new(1);
-        let config = Config::new(&Identity {
-            vendor: 1,
-            device: 2,
-            revision: 0,
-            class: 0,
-            subsystem: (0, 0),
-            pin: 0,
-            multifunction: false,
-        });
+        let config = Config::new(&WHO);
         let (msix, config) = Msix::new(config, 0x98, 2, (1, 0, 0x800), &lines);
         (msix, config, lines)
     }

@@ -31,17 +31,19 @@ impl Function for Plain {
     }
 }
 
+/// A function of tests.
+pub(super) const WHO: Identity = Identity {
+    vendor: 0x1234,
+    device: 0x5678,
+    revision: 1,
+    class: 0x00_ff00,
+    subsystem: (0x1af4, 0x1100),
+    pin: 1,
+    multifunction: false,
+};
+
 fn bus() -> (Bus, Shared, Shared) {
-    let who = Identity {
-        vendor: 0x1234,
-        device: 0x5678,
-        revision: 1,
-        class: 0x00_ff00,
-        subsystem: (0x1af4, 0x1100),
-        pin: 1,
-        multifunction: false,
-    };
-    let config = Config::new(&who)
+    let config = Config::new(&WHO)
         .with_bar(0, Bar::Io(0x20))
         .with_bar(1, Bar::Memory32(0x1000))
         .with_bar(4, Bar::Memory64(0x4000))
