@@ -12,7 +12,7 @@ use qapi::{Dict, Error};
 use crate::engine::{self, Mapped, Sharing, Sieve};
 use crate::{
     Cipher, DetectZeroes, Edge, Event, Filter, Format, Perms, Preallocation, Protocol, RangeLock,
-    ResizeRequest, Role, WriteFlags, ZeroFlags,
+    ResizeRequest, WriteFlags, ZeroFlags,
 };
 
 /// What stands in a node.
@@ -574,37 +574,5 @@ impl Kind {
         backing: Option<Arc<Edge>>,
     ) -> Self {
         Self::Format(Mapped::new(format, edges, ArcSwapOption::from(backing)))
-    }
-}
-
-/// What a node needs of a child and lets others do there, from what its own parents need and share.
-///
-/// Metadata must stay consistent, so nobody else may write or resize what a format keeps it in; a writable
-/// format always needs to write there, whatever its parents need now. A backing file is only read, and may be
-/// written by others only if the overlay itself may.
-pub(crate) fn child_perms(
-    role: Role,
-    writable: bool,
-    used: Perms,
-    shared: Perms,
-) -> (Perms, Perms) {
-    let storage = Perms::WRITE | Perms::RESIZE;
-    match role {
-        Role::Backing => {
-            let others = if shared.contains(Perms::WRITE) {
-                storage
-            } else {
-                Perms::NONE
-            };
-            (
-                Perms::CONSISTENT_READ,
-                others | Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED,
-            )
-        }
-        Role::Filtered | Role::Root => (used, shared),
-        Role::File | Role::Data if writable => {
-            (used | Perms::CONSISTENT_READ | storage, shared - storage)
-        }
-        Role::File | Role::Data => (used | Perms::CONSISTENT_READ, shared - storage),
     }
 }

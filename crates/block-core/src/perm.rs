@@ -5,6 +5,8 @@
 
 use std::ops::{BitAnd, BitOr, Not, Sub};
 
+use crate::Role;
+
 /// A set of permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Perms(u8);
@@ -87,5 +89,37 @@ impl Not for Perms {
     type Output = Self;
     fn not(self) -> Self {
         Self(!self.0 & Self::ALL.0)
+    }
+}
+
+/// What a node needs of a child and lets others do there, from what its own parents need and share.
+///
+/// Metadata must stay consistent, so nobody else may write or resize what a format keeps it in; a writable
+/// format always needs to write there, whatever its parents need now. A backing file is only read, and may be
+/// written by others only if the overlay itself may.
+pub(crate) fn child_perms(
+    role: Role,
+    writable: bool,
+    used: Perms,
+    shared: Perms,
+) -> (Perms, Perms) {
+    let storage = Perms::WRITE | Perms::RESIZE;
+    match role {
+        Role::Backing => {
+            let others = if shared.contains(Perms::WRITE) {
+                storage
+            } else {
+                Perms::NONE
+            };
+            (
+                Perms::CONSISTENT_READ,
+                others | Perms::CONSISTENT_READ | Perms::WRITE_UNCHANGED,
+            )
+        }
+        Role::Filtered | Role::Root => (used, shared),
+        Role::File | Role::Data if writable => {
+            (used | Perms::CONSISTENT_READ | storage, shared - storage)
+        }
+        Role::File | Role::Data => (used | Perms::CONSISTENT_READ, shared - storage),
     }
 }

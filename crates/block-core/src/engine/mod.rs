@@ -24,7 +24,7 @@ pub(crate) use leaf::{leaf_discard, leaf_read, leaf_status, leaf_write, leaf_zer
 pub(crate) use sieve::Sieve;
 pub(crate) use status::shifted_leaf;
 
-use crate::node::child_perms;
+use crate::perm::child_perms;
 use crate::{Edge, Event, Format, Perms, RangeLock, Resize, ResizeRequest, Slot, ZeroFlags};
 
 /// How a format's node lets others at its children.
