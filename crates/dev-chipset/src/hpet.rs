@@ -296,8 +296,6 @@ impl Device for Hpet {
                 self.lines[n].insert(self.wires.line(wire)).set(true);
             }
         }
-        let now = self.clock.now();
-        self.schedule_all(now);
         Ok(())
     }
 

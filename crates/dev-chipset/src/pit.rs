@@ -332,7 +332,8 @@ impl Device for Pit {
 
     fn reset(&mut self) {
         self.registers = Registers::new();
-        self.line.set(false);
+        let now = self.clock.now();
+        self.settle(now);
     }
 
     fn save(&self) -> Value {

@@ -331,10 +331,12 @@ impl Device for Rtc {
         let period = (on & !flags & B_PERIODIC != 0)
             .then(|| self.period())
             .flatten();
-        let periodic = period.map(|period| (seen / period + 1) * period);
+        let periodic =
+            period.map(|period| (seen / period).saturating_add(1).saturating_mul(period));
         let second = (on & !flags & (B_ALARM | B_UPDATE) != 0 && on & B_SET == 0).then(|| {
             let done = seen.saturating_sub(self.registers.phase) / SECOND;
-            self.registers.phase + (done + 1) * SECOND
+            let next = (done + 1).saturating_mul(SECOND);
+            self.registers.phase.saturating_add(next)
         });
         periodic.into_iter().chain(second).min()
     }

@@ -118,7 +118,7 @@ impl Tco {
         if self.expires.is_none_or(|at| at > now) {
             return false;
         }
-        self.timeouts += 1;
+        self.timeouts = self.timeouts.saturating_add(1);
         let status = self.get(STATUS1) | TIMEOUT;
         self.set(STATUS1, status);
         if self.timeouts < 2 {

@@ -128,6 +128,16 @@ impl Core {
         }
     }
 
+    /// All devices, to be looked at.
+    #[cfg(feature = "contract-tests")]
+    pub(crate) fn look_at(&self, mut call: impl FnMut(&dyn Device)) {
+        call(&self.interrupts);
+        call(&self.pci);
+        for device in &self.devices {
+            call(device.as_ref());
+        }
+    }
+
     /// Tells all devices.
     pub fn host_event(&mut self, event: HostEvent) {
         self.each(|device| device.host_event(event));

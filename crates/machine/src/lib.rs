@@ -5,6 +5,8 @@
 
 pub mod board;
 mod config;
+#[cfg(feature = "contract-tests")]
+pub mod contract;
 mod core;
 pub mod device;
 mod machine;

@@ -6,6 +6,7 @@ mod cpu;
 pub mod formats;
 pub mod image;
 mod luks;
+mod machine;
 pub mod mutate;
 mod nbd;
 mod text;
@@ -146,6 +147,21 @@ pub const TARGETS: &[Target] = &[
         name: "groups",
         run: text::groups,
         seeds: text::group_seeds,
+    },
+    Target {
+        name: "registers",
+        run: ::machine::contract::registers,
+        seeds: ::machine::contract::register_seeds,
+    },
+    Target {
+        name: "device-state",
+        run: ::machine::contract::state,
+        seeds: ::machine::contract::state_seeds,
+    },
+    Target {
+        name: "kernel",
+        run: machine::kernel,
+        seeds: machine::kernel_seeds,
     },
     Target {
         name: "nbd-client",

@@ -70,12 +70,18 @@ pub fn find_board(name: &str) -> Option<(&'static Board, String)> {
 /// # Errors
 /// See [`BuildError`].
 pub fn build(mut config: Config) -> Result<Built, BuildError> {
+    let stage = stage(&mut config)?;
+    Ok(stage.finish(&config))
+}
+
+/// A machine's devices, before it has threads.
+pub(crate) fn stage(config: &mut Config) -> Result<Stage, BuildError> {
     let board = config.board;
     if config.cpus() > board.max_cpus {
         return Err(BuildError::Cpus(board.max_cpus));
     }
-    let mut stage = Stage::new(&config);
+    let mut stage = Stage::new(config);
     stage.networks = std::mem::take(&mut config.networks);
-    (board.build)(&mut stage, &mut config)?;
-    Ok(stage.finish(&config))
+    (board.build)(&mut stage, config)?;
+    Ok(stage)
 }
