@@ -54,9 +54,15 @@ fn cve_2021_3416_rings_and_buffers_in_registers_reach_no_device() {
                     Config("pci-testdev", 4, 2, 7),
                 ]);
                 virtio(&mut rig, name, rings);
-                rig.take(&[KICK]);
-                let status = rig.peek(WINDOW + 20, 1);
-                assert!(status & 0x4f != 0x0f || part == 0, "{name}: {status:x}");
+                rig.take(&[
+                    Write(RINGS, 8, RINGS + 0x8000),
+                    Write(RINGS + 8, 8, 0x0002_0000_0040),
+                    Write(RINGS + 0x1002, 2, 1),
+                    KICK,
+                ]);
+                // Without a frame the card does not look at its ring.
+                let broken = rig.peek(WINDOW + 20, 1) & 0x40 != 0;
+                assert!(broken || name == "virtio-net-pci", "{name}: {part}");
             }
             // A buffer there: the request fails, nothing is written to the registers.
             let mut rig = Rig::new("pc");
