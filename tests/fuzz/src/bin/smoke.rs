@@ -15,21 +15,23 @@ use std::time::{Duration, Instant};
 use fuzz_targets::mutate::{self, Random};
 use fuzz_targets::{TARGETS, Target};
 
-/// Longest time of one input.
-const WATCHDOG: Duration = Duration::from_secs(2);
+/// Most processor time of one input, so that a busy machine is not taken for a slow parser.
+const BUSY: Duration = Duration::from_secs(2);
+/// Longest time of one input, for what waits without end.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Most memory of the whole run, in KiB.
 const MEMORY_KIB: u64 = 768 << 10;
 
 /// What is being run now, for the watchdog.
 #[derive(Default)]
 struct Current {
-    started_ms: AtomicU64,
+    /// Counts inputs, and the pauses between them.
+    turn: AtomicU64,
     input: Mutex<(String, Vec<u8>)>,
 }
 
 struct Smoke {
     artifacts: PathBuf,
-    clock: Instant,
     current: Arc<Current>,
     failed: usize,
 }
@@ -43,7 +45,6 @@ fn main() -> ExitCode {
     let seconds = seconds.parse().unwrap_or(5.0);
     let mut smoke = Smoke {
         artifacts: artifacts.into(),
-        clock: Instant::now(),
         current: Arc::default(),
         failed: 0,
     };
@@ -68,20 +69,20 @@ fn main() -> ExitCode {
 impl Smoke {
     /// Ends the process, with the input saved, when one takes too long.
     fn watch(&self) {
-        let (current, clock, artifacts) =
-            (self.current.clone(), self.clock, self.artifacts.clone());
+        let (current, artifacts) = (self.current.clone(), self.artifacts.clone());
         std::thread::spawn(move || {
+            let (mut turn, mut start, mut busy) = (0, Instant::now(), processor_time());
             loop {
                 std::thread::sleep(Duration::from_millis(100));
-                let started = current.started_ms.load(Ordering::Relaxed);
-                let now = ms(clock.elapsed());
-                if started != 0 && now.saturating_sub(started) > ms(WATCHDOG) {
+                let now = current.turn.load(Ordering::Relaxed);
+                if now != turn {
+                    (turn, start, busy) = (now, Instant::now(), processor_time());
+                    continue;
+                }
+                if processor_time() - busy > BUSY || start.elapsed() > PATIENCE {
                     let (name, input) = current.input.lock().map(|i| i.clone()).unwrap_or_default();
                     let path = save(&artifacts, &name, &input);
-                    eprintln!(
-                        "{name}: longer than {WATCHDOG:?}, input in {}",
-                        path.display()
-                    );
+                    eprintln!("{name}: takes too long, input in {}", path.display());
                     std::process::exit(2);
                 }
             }
@@ -113,10 +114,9 @@ impl Smoke {
         if let Ok(mut current) = self.current.input.lock() {
             *current = (target.name.to_owned(), input.to_vec());
         }
-        let now = ms(self.clock.elapsed()).max(1);
-        self.current.started_ms.store(now, Ordering::Relaxed);
+        self.current.turn.fetch_add(1, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
-        self.current.started_ms.store(0, Ordering::Relaxed);
+        self.current.turn.fetch_add(1, Ordering::Relaxed);
         if result.is_err() {
             self.failed += 1;
             let path = save(&self.artifacts, target.name, input);
@@ -125,8 +125,10 @@ impl Smoke {
     }
 }
 
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// Processor time of the whole process.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Writes an input that failed; named by its content.
