@@ -205,7 +205,8 @@ impl Shared {
 
     fn wait_for_timer(&self) {
         let timer = locked(&self.timer);
-        if timer.changed {
+        // The end may have come, and its wake-up been taken for one before the last tick.
+        if timer.changed || self.ended() {
             return;
         }
         let left = timer

@@ -162,6 +162,34 @@ fn what_flash_was_given_is_stored_before_the_end() {
     assert_eq!(stored, [0x5a, 0x5b, 0x5c]);
 }
 
+#[test]
+fn a_machine_that_hardly_began_ends() {
+    const ROUNDS: u64 = 2000;
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for round in 0..ROUNDS {
+            let config = match config("pc", "bios-256k.bin") {
+                Ok(config) => config,
+                Err(why) => return eprintln!("skipped: {why}"),
+            };
+            let machine = build(config).expect("built").machine;
+            machine.launch().expect("threads");
+            // At another point of what the threads do first.
+            std::thread::sleep(Duration::from_micros(round % 200));
+            machine.end();
+            // Nobody listens once a round took too long.
+            let _ = tell.send(());
+        }
+    });
+    let hangs = std::sync::mpsc::RecvTimeoutError::Timeout;
+    for round in 0..ROUNDS {
+        match told.recv_timeout(Duration::from_secs(60)) {
+            Ok(()) => {}
+            Err(error) => return assert_ne!(error, hangs, "round {round}"),
+        }
+    }
+}
+
 /// SeaBIOS starts the first sector of the disk at `place`, which ends the program.
 fn boots_from(board: &str, place: DrivePlace) {
     let mut config = match config(board, "bios-256k.bin") {
