@@ -238,6 +238,10 @@ fn refusals_are_one_line_with_the_program_s_name() {
             "qsystem-x86_64: could not load PC BIOS '/nowhere/b'\n",
         ),
         (
+            "-m 99999999G",
+            "qsystem-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory\n",
+        ),
+        (
             "-serial stdio -monitor stdio",
             "qsystem-x86_64: -serial stdio: cannot use stdio by multiple character devices\n",
         ),

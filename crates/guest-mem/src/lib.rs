@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use vm_memory::mmap::MmapRegionError;
 use vm_memory::{Bytes, MmapRegion, VolatileMemory};
 
 #[cfg(test)]
@@ -75,7 +76,10 @@ impl Ram {
         if size == 0 || isize::try_from(size).is_err() {
             return Err(wrong());
         }
-        let region = MmapRegion::new(size).map_err(io::Error::other)?;
+        let region = MmapRegion::new(size).map_err(|error| match error {
+            MmapRegionError::Mmap(error) => error,
+            other => io::Error::other(other),
+        })?;
         let pages = usize::try_from(rounded / PAGE).map_err(|_| wrong())?;
         Ok(Self {
             region: Arc::new(region),

@@ -107,7 +107,10 @@ impl Stage {
 
     /// Memory from the host.
     pub(crate) fn memory(bytes: u64) -> Result<Ram, BuildError> {
-        Ram::new(bytes).map_err(|error| BuildError::Memory(error.to_string()))
+        Ram::new(bytes).map_err(|error| {
+            let errno = error.raw_os_error();
+            BuildError::Memory(errno.map_or_else(|| error.to_string(), qapi::strerror))
+        })
     }
 
     /// Maps RAM: `below` bytes from zero, the rest from 4 GiB.
