@@ -15,6 +15,7 @@ use qapi::{Dict, Error, OptionDesc, OptionKind, Value, opts};
 
 /// Unit of lengths in bytes.
 const SECTOR: u64 = 512;
+const ENOSPC: i32 = 28;
 
 /// What `-o help` shows for raw.
 pub const CREATE_OPTIONS: &[OptionDesc] = &[OptionDesc {
@@ -95,8 +96,18 @@ pub async fn create(request: CreateRequest<'_>) -> qapi::Result<()> {
 }
 
 impl Raw {
+    /// Nothing is written behind a window of fixed length, whatever a format above takes it for.
+    fn fits(&self, offset: u64, len: u64) -> io::Result<()> {
+        let end = offset.saturating_add(len);
+        if self.size.is_some_and(|size| end > size) {
+            return Err(io::Error::from_raw_os_error(ENOSPC));
+        }
+        Ok(())
+    }
+
     /// Whether a write may go on.
     async fn check(&self, offset: u64, bytes: Option<&[u8]>, len: u64) -> io::Result<()> {
+        self.fits(offset, len)?;
         let Some(looks) = self.guard.filter(|_| offset < SECTOR && len > 0) else {
             return Ok(());
         };
@@ -152,7 +163,7 @@ impl Filter for Raw {
         buf: &'a [u8],
         flags: WriteFlags,
     ) -> BoxFuture<'a, io::Result<()>> {
-        if (self.guard.is_none() || offset >= SECTOR) && !self.file.hears() {
+        if self.size.is_none() && (self.guard.is_none() || offset >= SECTOR) && !self.file.hears() {
             return self.file.write(self.offset + offset, buf, flags);
         }
         Box::pin(async move {

@@ -42,6 +42,17 @@ fn a_window_moves_and_bounds_requests() {
 }
 
 #[test]
+fn nothing_is_written_behind_a_window() {
+    let file = MemoryFile::new(vec![7; 4096]);
+    let raw = window(&file, 1024, 512).unwrap();
+    let no_room = |r: io::Result<()>| assert_eq!(r.unwrap_err().raw_os_error(), Some(ENOSPC));
+    no_room(now(raw.write(511, &[1, 2], WriteFlags::default())));
+    no_room(now(raw.write_zeroes(512, 1, ZeroFlags::default())));
+    no_room(now(raw.discard(u64::MAX, 1)));
+    assert!(file.snapshot().iter().all(|byte| *byte == 7));
+}
+
+#[test]
 fn a_window_past_the_end_is_refused() {
     let file = MemoryFile::new(vec![0; 4096]);
     assert!(window(&file, 8192, 512).is_err());
