@@ -5,7 +5,7 @@
 //! window 5  4 KiB      00 abilities, 04 control (bit 0 reset, 1 interrupts, 31 on), 08 interrupts of ports,
 //!                      0c ports there are, 10 version; from 0x100 the ports, 0x80 bytes each
 //! ```
-//! GAP: no queued commands (NCQ), no port multipliers, no power states of the link.
+//! GAP: no port multipliers, no power states of the link.
 
 mod fis;
 mod port;
@@ -27,8 +27,10 @@ use port::{Port, shifted};
 
 /// Ports of the controller.
 pub const PORTS: usize = 6;
-/// Six ports, 32 slots, 1.5 Gbit/s, only AHCI, 64-bit addresses.
-const ABILITIES: u32 = 5 | 31 << 8 | 1 << 18 | 1 << 20 | 1 << 24 | 1 << 31;
+/// Slots of a port.
+const SLOTS: u8 = 32;
+/// Six ports, 32 slots, 1.5 Gbit/s, only AHCI, queued commands, 64-bit addresses.
+const ABILITIES: u32 = 5 | 31 << 8 | 1 << 18 | 1 << 20 | 1 << 24 | 1 << 30 | 1 << 31;
 const VERSION: u32 = 0x0001_0000;
 const RESET: u32 = 1;
 const INTERRUPTS: u32 = 2;

@@ -14,6 +14,8 @@ mod bus_master;
 mod channel;
 pub(crate) mod drive;
 mod identify;
+mod queued;
+mod smart;
 pub(crate) mod taskfile;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! to the drive:  0 0x27, 1 bit 7 command or control, 2 command, 3 feature, 4..7 address, 7 device, 8..11 address above,
 //!                11 feature above, 12 count, 13 count above, 15 control (bit 2 reset)
 //! registers:     0 0x34, 1 bit 6 interrupt, 2 status, 3 error, then as above
+//! device bits:   0 0xa1, 1 bit 6 interrupt, 2 status without bits 3 and 7, 3 error, 4..7 slots that have finished
 //! PIO setup:     0 0x5f, 1 bit 6 interrupt, bit 5 to the host, ..., 15 status afterwards, 16 bytes
 //! ```
 
@@ -11,12 +12,13 @@ use crate::ide::taskfile::TaskFile;
 
 /// Bytes of a frame to the drive that matter.
 pub(super) const COMMAND_BYTES: usize = 20;
-const TO_DRIVE: u8 = 0x27;
+pub(super) const TO_DRIVE: u8 = 0x27;
 const REGISTERS: u8 = 0x34;
+const DEVICE_BITS: u8 = 0xa1;
 const PIO_SETUP: u8 = 0x5f;
 const INTERRUPT: u8 = 1 << 6;
 const TO_HOST: u8 = 1 << 5;
-const IS_COMMAND: u8 = 1 << 7;
+pub(super) const IS_COMMAND: u8 = 1 << 7;
 const RESET: u8 = 1 << 2;
 
 /// A frame to the drive.
@@ -71,6 +73,27 @@ fn common(kind: u8, flags: u8, regs: &TaskFile) -> [u8; 20] {
 /// The drive's registers, as they are shown to the host.
 pub(super) fn registers(regs: &TaskFile) -> [u8; 20] {
     common(REGISTERS, INTERRUPT, regs)
+}
+
+/// The drive has taken a queued command; the host need not look.
+pub(super) fn accepted(regs: &TaskFile) -> [u8; 20] {
+    common(REGISTERS, 0, regs)
+}
+
+/// Tells which queued commands have finished, or why one has not.
+pub(super) fn device_bits(regs: &TaskFile, finished: u32) -> [u8; 8] {
+    let mut raw = [
+        DEVICE_BITS,
+        INTERRUPT,
+        regs.status & 0x77,
+        regs.error,
+        0,
+        0,
+        0,
+        0,
+    ];
+    raw[4..].copy_from_slice(&finished.to_le_bytes());
+    raw
 }
 
 /// Tells of bytes over the data port. `before` is the status with which the drive offered them, the registers are those

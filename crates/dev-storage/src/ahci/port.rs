@@ -5,8 +5,10 @@
 //! 18 command and status 20 task file         24 signature   28 link status   2c link control   30 link errors
 //! 34 queued commands    38 commands to do
 //! ```
-//! Slots are taken from the one after the last, one command at a time. A drive's error stops the port until the guest
-//! stops and starts it.
+//! Slots are taken from the one after the last, one command at a time; what can be queued goes to the drive at once and
+//! finishes later. A drive's error stops the port until the guest stops and starts it.
+
+mod queue;
 
 use hw_core::StateError;
 use hw_core::bits::{low8, low16, low32};
@@ -15,12 +17,14 @@ use hw_core::memory::{Dma, DmaError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::SLOTS;
 use super::fis::{self, ToDrive};
 use super::table::Table;
 use crate::ide::Drive;
 use crate::ide::drive::Event;
 use crate::ide::taskfile::status;
 use crate::scatter::Way;
+use queue::Queue;
 
 /// Bits of command and status.
 mod command {
@@ -38,6 +42,7 @@ mod command {
 mod cause {
     pub(super) const REGISTERS: u32 = 1;
     pub(super) const PIO_SETUP: u32 = 1 << 1;
+    pub(super) const DEVICE_BITS: u32 = 1 << 3;
     pub(super) const OVERFLOW: u32 = 1 << 24;
     pub(super) const LINK_FATAL: u32 = 1 << 27;
     pub(super) const BUS_FATAL: u32 = 1 << 29;
@@ -54,7 +59,6 @@ const LINK_UP: u32 = 0x113;
 /// Link control: the guest asks for a reset of the link.
 const LINK_RESET: u32 = 1;
 const NO_DRIVE: u32 = 0x7f;
-const SLOTS: u8 = 32;
 
 /// All that is saved, beside the drive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,9 @@ struct State {
     link_control: u32,
     link_errors: u32,
     to_do: u32,
+    /// Slots whose queued commands have not finished.
+    active: u32,
+    queue: Queue,
     /// The slot whose command runs.
     slot: Option<u8>,
     last: u8,
@@ -143,6 +150,7 @@ impl Port {
             },
             0x2c => state.link_control,
             0x30 => state.link_errors,
+            0x34 => state.active,
             0x38 => state.to_do,
             _ => 0,
         }
@@ -168,6 +176,7 @@ impl Port {
             0x18 => self.set_command(value),
             0x2c => self.set_link(value),
             0x30 => state.link_errors &= !value,
+            0x34 if state.command & command::START != 0 => state.active |= value,
             0x38 if state.command & command::START != 0 => {
                 state.to_do |= value;
                 self.run();
@@ -189,8 +198,10 @@ impl Port {
         self.state.command = now;
         if !started {
             self.state.to_do = 0;
+            self.state.active = 0;
             self.state.slot = None;
             self.state.stopped = false;
+            self.drop_queue();
         }
         if value & command::CLEAR_BUSY != 0
             && !was
@@ -205,6 +216,9 @@ impl Port {
     fn set_link(&mut self, value: u32) {
         let before = self.state.link_control & 0xf;
         self.state.link_control = value & 0xfff;
+        if value & 0xf == LINK_RESET {
+            self.drop_queue();
+        }
         let Some(drive) = &mut self.drive else { return };
         match (before, value & 0xf) {
             (LINK_RESET, 0) => {
@@ -214,6 +228,7 @@ impl Port {
             }
             (_, LINK_RESET) => {
                 self.state.to_do = 0;
+                self.state.active = 0;
                 self.state.slot = None;
                 drive.hold_reset();
             }
@@ -233,8 +248,14 @@ impl Port {
     /// Takes commands and moves bytes until the drive has to work, or nothing is left to do.
     fn run(&mut self) {
         loop {
-            if self.state.slot.is_none() && !self.next_slot() {
-                return;
+            if self.state.slot.is_none() {
+                if !self.next_slot() {
+                    return;
+                }
+                if self.state.slot.is_none() {
+                    // Queued, or a reset: it is done with as far as the port is concerned.
+                    continue;
+                }
             }
             if let Err(error) = self.step() {
                 tracing::debug!(?error, "a port cannot reach memory");
@@ -265,13 +286,16 @@ impl Port {
             self.stop(cause::BUS_FATAL);
             return false;
         }
-        self.state.slot.is_some()
+        true
     }
 
     fn start(&mut self, slot: u8) -> Result<(), DmaError> {
         self.state.table = Table::open(&self.dma, self.state.list, slot)?;
         self.state.by_port = false;
         let raw = self.state.table.frame(&self.dma)?;
+        if queue::is_queued(&raw) && self.drive.as_ref().is_some_and(Drive::queues) {
+            return self.start_queued(slot, &raw);
+        }
         let Some(drive) = &mut self.drive else {
             return Ok(());
         };
@@ -285,6 +309,7 @@ impl Port {
             }
             ToDrive::Reset(true) => {
                 drive.hold_reset();
+                self.drop_queue();
                 self.state.reset = true;
                 self.forget(slot);
             }
@@ -413,6 +438,7 @@ impl Port {
     pub(super) fn completed(&mut self) {
         if let Some(drive) = &mut self.drive {
             drive.completed();
+            self.follow_queue();
             self.run();
         }
     }
@@ -435,7 +461,13 @@ impl Port {
         if slots.iter().any(|slot| *slot >= SLOTS) {
             return Err(StateError("a slot that cannot be".to_owned()));
         }
+        if !saved.state.queue.is_sound(self.drive.as_ref()) {
+            return Err(StateError("a queued command that cannot be".to_owned()));
+        }
         self.state = saved.state;
+        if let Some(drive) = &mut self.drive {
+            self.state.queue.begin_again(drive);
+        }
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ use hw_core::pci::Function;
 use super::Ahci;
 use crate::testing::{self, SharedDisk, disc_bytes};
 
+mod queued;
+
 const MEMORY: u64 = 4 << 20;
 /// Where the guest has its data.
 const DATA: u64 = 0x10_0000;

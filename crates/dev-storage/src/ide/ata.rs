@@ -4,8 +4,8 @@ use backend_core::disk::{Done, Op};
 use serde::{Deserialize, Serialize};
 
 use super::drive::{CommandRow, Drive, Event};
-use super::identify;
 use super::taskfile::{Width, error};
+use super::{identify, queued, smart};
 use crate::scatter::Way;
 
 /// Size of a sector.
@@ -22,6 +22,7 @@ pub(super) const COMMANDS: &[CommandRow] = &[
     (0x25, 0x25, |d, _| read(d, Width::Long, By::Dma)),
     (0x27, 0x27, |d, _| native_max(d, Width::Long)),
     (0x29, 0x29, |d, _| read(d, Width::Long, By::Block)),
+    (0x2f, 0x2f, queued::read_log),
     (0x30, 0x31, |d, _| write(d, Width::Short, By::Sector)),
     (0x34, 0x34, |d, _| write(d, Width::Long, By::Sector)),
     (0x35, 0x35, |d, _| write(d, Width::Long, By::Dma)),
@@ -31,6 +32,7 @@ pub(super) const COMMANDS: &[CommandRow] = &[
     (0x70, 0x7f, nothing),
     (0x90, 0x90, diagnose),
     (0x91, 0x91, set_geometry),
+    (0xb0, 0xb0, smart::command),
     (0xc4, 0xc4, |d, _| read(d, Width::Short, By::Block)),
     (0xc5, 0xc5, |d, _| write(d, Width::Short, By::Block)),
     (0xc6, 0xc6, set_multiple),
@@ -43,6 +45,8 @@ pub(super) const COMMANDS: &[CommandRow] = &[
     (0xea, 0xea, flush),
     (0xec, 0xec, identify),
     (0xef, 0xef, set_features),
+    // FREEZE LOCK: the only command of the security set that is taken; there is none to freeze.
+    (0xf5, 0xf5, nothing),
     (0xf8, 0xf8, |d, _| native_max(d, Width::Short)),
 ];
 
@@ -96,7 +100,7 @@ impl Job {
 }
 
 /// Sectors of the disk.
-fn capacity(drive: &Drive) -> u64 {
+pub(super) fn capacity(drive: &Drive) -> u64 {
     let disk = drive.disk.as_ref();
     disk.map_or(0, |disk| disk.geometry().bytes / SECTOR)
 }

@@ -17,6 +17,8 @@ use serde_json::Value;
 use super::ata::Job;
 use super::atapi::Packet;
 use super::channel::takes_registers;
+use super::queued::{QueueError, Queued};
+use super::smart::Smart;
 use super::taskfile::{TaskFile, error, status};
 use super::{ata, atapi};
 use crate::scatter::Way;
@@ -86,6 +88,9 @@ pub(super) struct State {
     /// Transfer mode as SET FEATURES has it.
     pub(super) mode: u8,
     pub(super) write_cache: bool,
+    pub(super) smart: Smart,
+    /// Why the last queued command failed, until the host has read it.
+    pub(super) queue_error: Option<QueueError>,
 }
 
 impl State {
@@ -102,6 +107,8 @@ impl State {
             track: 63,
             mode: 0x45,
             write_cache: true,
+            smart: Smart::default(),
+            queue_error: None,
         }
     }
 }
@@ -116,6 +123,7 @@ pub struct Drive {
     pub(super) options: DriveOptions,
     pub(super) serial_ata: bool,
     pub(super) state: State,
+    pub(super) queued: Queued,
     events: VecDeque<Event>,
     token: u64,
     waiting: Option<u64>,
@@ -139,6 +147,7 @@ impl Drive {
             options,
             serial_ata: false,
             state: State::new(),
+            queued: Queued::default(),
             events: VecDeque::new(),
             token: 0,
             waiting: None,
@@ -279,8 +288,12 @@ impl Drive {
     pub(super) fn ask(&mut self, op: Op, offset: u64, len: u64, data: Vec<u8>) {
         self.state.phase = Phase::Waiting;
         self.state.regs.status = status::BSY | status::DRDY;
+        self.waiting = Some(self.submit(op, offset, len, data));
+    }
+
+    /// Gives the disk something to do; gives the name of it.
+    pub(super) fn submit(&mut self, op: Op, offset: u64, len: u64, data: Vec<u8>) -> u64 {
         self.token += 1;
-        self.waiting = Some(self.token);
         let io = Io {
             token: self.token,
             op,
@@ -291,6 +304,7 @@ impl Drive {
         if let Some(disk) = &mut self.disk {
             disk.submit(io);
         }
+        self.token
     }
 
     /// Looks for what the disk has done.
@@ -304,6 +318,8 @@ impl Drive {
                 if self.waiting == Some(one.io.token) {
                     self.waiting = None;
                     self.ended(one);
+                } else {
+                    self.queued.note(one);
                 }
             }
         }
@@ -415,12 +431,14 @@ impl Drive {
     /// Reset is asserted.
     pub(crate) fn hold_reset(&mut self) {
         self.waiting = None;
+        self.queued = Queued::default();
         self.rest(status::BSY | status::DSC);
     }
 
     /// Reset is let go: the registers show what kind of drive this is.
     pub(crate) fn soft_reset(&mut self) {
         self.waiting = None;
+        self.queued = Queued::default();
         self.events.clear();
         self.rest(match self.kind {
             Kind::Disk => status::IDLE,
@@ -459,12 +477,15 @@ impl Drive {
         if saved.buffer.len() > MOST_BUFFER || saved.at > saved.buffer.len() {
             return Err(StateError("a buffer that cannot be".to_owned()));
         }
-        let sound = saved.job.as_ref().is_none_or(Job::is_sound) && saved.packet.is_sound();
+        let sound = saved.job.as_ref().is_none_or(Job::is_sound)
+            && saved.packet.is_sound()
+            && saved.smart.is_sound();
         if !sound {
             return Err(StateError("a command that cannot be".to_owned()));
         }
         self.events.clear();
         self.waiting = None;
+        self.queued = Queued::default();
         self.state = saved;
         if self.state.phase == Phase::Waiting {
             // The disk had not answered: it is asked again.

@@ -47,10 +47,12 @@ impl Words {
         self.text(27, 20, &drive.options.model);
     }
 
-    /// What a hard disk hangs on: word 93 has the result of a parallel cable's reset, 76 the speeds of a serial link.
+    /// What a hard disk hangs on: word 93 has the result of a parallel cable's reset, 76 the speeds of a serial link and that commands can be queued, 75 how many.
     fn link(&mut self, drive: &Drive) {
         if drive.serial_ata {
-            self.set(76, 1 << 1);
+            // 32 queued commands.
+            self.set(75, 31);
+            self.set(76, 1 << 8 | 1 << 1);
         } else {
             self.set(93, 0x6001);
         }
@@ -100,14 +102,13 @@ pub(super) fn disk(drive: &Drive, sectors: u64) -> Vec<u8> {
     // Trim gives zeroes or anything: it is only said that there is trim.
     words.set(80, 0xf0);
     words.set(81, 0x16);
-    // NOP, flush, write cache; 48 bits, flush ext.
-    words.set(82, 1 << 14 | 1 << 5);
+    // NOP, write cache, SMART; flush ext, flush, 48 bits.
+    words.set(82, 1 << 14 | 1 << 5 | 1);
     words.set(83, 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10);
     words.set(84, 1 << 14);
-    words.set(
-        85,
-        1 << 14 | if drive.state.write_cache { 1 << 5 } else { 0 },
-    );
+    let write_cache = u16::from(drive.state.write_cache) << 5;
+    let smart = u16::from(drive.state.smart.is_on());
+    words.set(85, 1 << 14 | write_cache | smart);
     words.set(86, 1 << 13 | 1 << 12 | 1 << 10);
     words.set(87, 1 << 14);
     words.modes(88, 0x3f, 0x40, drive.state.mode);

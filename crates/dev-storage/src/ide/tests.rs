@@ -7,6 +7,7 @@ use super::PiixIde;
 use crate::testing::{self, SharedDisk};
 
 mod cd;
+mod smart;
 
 const BSY: u64 = 0x80;
 const DRQ: u64 = 0x08;
