@@ -11,3 +11,5 @@ mod net;
 mod ovmf;
 mod probe;
 mod program;
+mod qtest;
+mod sleep;

@@ -76,6 +76,18 @@ fn firmware_speaks_on_the_serial_port_and_the_keys_reach_the_monitor() {
     }
 }
 
+/// The socket of a program that was started just now.
+pub(crate) fn connect(socket: &Path) -> UnixStream {
+    let begin = Instant::now();
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return stream,
+            Err(error) if begin.elapsed() > Duration::from_secs(60) => panic!("{error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
 #[test]
 fn the_monitor_on_a_socket_starts_resets_and_quits() {
     require!(firmware());
@@ -86,14 +98,7 @@ fn the_monitor_on_a_socket_starts_resets_and_quits() {
         scratch.path("serial").display(),
         socket.display()
     ));
-    let begin = Instant::now();
-    let mut monitor = loop {
-        match UnixStream::connect(&socket) {
-            Ok(stream) => break stream,
-            Err(error) if begin.elapsed() > Duration::from_secs(30) => panic!("{error}"),
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    };
+    let mut monitor = connect(&socket);
     let mut say = |line: &str, wanted: &str| {
         monitor.write_all(line.as_bytes()).expect("typed");
         hear(&mut monitor, wanted);
@@ -108,12 +113,16 @@ fn the_monitor_on_a_socket_starts_resets_and_quits() {
 }
 
 /// Real-mode code at the reset vector of a firmware of 64 KiB.
-fn own_firmware(scratch: &Scratch, code: &[u8]) -> String {
+pub(crate) fn firmware_of(code: &[u8]) -> Vec<u8> {
     let mut firmware = vec![0xf4; 0x1_0000];
     firmware[..code.len()].copy_from_slice(code);
     firmware[0xfff0..0xfff5].copy_from_slice(&[0xea, 0, 0, 0, 0xf0]);
+    firmware
+}
+
+fn own_firmware(scratch: &Scratch, code: &[u8]) -> String {
     let path = scratch.path("firmware");
-    fs::write(&path, firmware).expect("the scratch folder can be written");
+    fs::write(&path, firmware_of(code)).expect("the scratch folder can be written");
     path.display().to_string()
 }
 
@@ -161,8 +170,12 @@ fn a_debug_console_writes_to_its_file() {
 fn a_signal_ends_the_program_and_names_its_sender() {
     let scratch = Scratch::new();
     let bios = own_firmware(&scratch, &[0xf4]);
-    let child = start(&format!("-bios {bios} -nodefaults -display none"));
-    std::thread::sleep(Duration::from_millis(500));
+    let socket = scratch.path("monitor");
+    let child = start(&format!(
+        "-bios {bios} -nodefaults -display none -monitor unix:{},server=on,wait=off",
+        socket.display()
+    ));
+    hear(&mut connect(&socket), "(qemu)");
     let pid = child.id().to_string();
     let sent = Command::new("kill").arg(&pid).status();
     assert!(sent.expect("kill runs").success());
@@ -211,6 +224,9 @@ fn a_signal_leaves_nothing_behind() {
         while !files.iter().all(|file| file.exists()) {
             assert!(begin.elapsed() < Duration::from_secs(60), "{files:?}");
             std::thread::sleep(Duration::from_millis(20));
+        }
+        if code == 0 {
+            hear(&mut connect(&files[0]), "(qemu)");
         }
         let sent = Command::new("kill")
             .args(["-s", signal, &child.id().to_string()])

@@ -179,4 +179,8 @@ pub trait Accel: Send + Sync {
     /// # Errors
     /// The accelerator refuses a slot; what is mapped then is not known.
     fn map(&self, slots: &[Slot]) -> io::Result<()>;
+    /// Whether guest time stands still until somebody moves it.
+    fn time_by_hand(&self) -> bool {
+        false
+    }
 }

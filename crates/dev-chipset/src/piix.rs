@@ -295,6 +295,8 @@ impl Function for Piix4Pm {
     fn host_event(&mut self, event: HostEvent) {
         match event {
             HostEvent::PowerButton => self.pm.power_button(),
+            HostEvent::ClockSignal => self.pm.clock_signal(),
+            HostEvent::Key(_, true) => self.pm.key(),
             HostEvent::Wake => self.pm.wake(),
             _ => {}
         }

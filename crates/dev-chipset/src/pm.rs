@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 const HERTZ: u64 = 3_579_545;
 const TIMER: u16 = 1;
 const POWER_BUTTON: u16 = 1 << 8;
+const REAL_TIME_CLOCK: u16 = 1 << 10;
 const WAKE: u16 = 1 << 15;
 /// Status bits that ones clear.
 const STATUS: u16 = 0x8f31;
@@ -28,6 +29,8 @@ pub(crate) struct Registers {
     /// General purpose event status and enable, up to 8 bytes each.
     gpe_status: u64,
     gpe_enable: u64,
+    /// While the machine sleeps: the status bit that tells what woke it.
+    asleep: Option<u16>,
 }
 
 /// What the wake-up types in the control register mean.
@@ -119,6 +122,8 @@ impl Pm {
         if kind == self.types.off || Some(kind) == self.types.hibernate {
             self.control.ask(Request::Shutdown);
         } else if Some(kind) == self.types.suspend {
+            // The user's own wish to wake it shows as a press of the power button.
+            self.registers.asleep = Some(POWER_BUTTON);
             self.control.ask(Request::Suspend);
         }
     }
@@ -172,15 +177,35 @@ impl Pm {
         self.settle();
     }
 
-    /// The machine wakes from suspend to RAM.
+    /// The real-time clock's line went high (ACPI 6.5, 4.8.2.4): it wakes a sleeping machine that has asked for that.
+    pub(crate) fn clock_signal(&mut self) {
+        if self.registers.asleep.is_some() && self.registers.enable & REAL_TIME_CLOCK != 0 {
+            self.registers.asleep = Some(REAL_TIME_CLOCK);
+            self.control.ask(Request::Wake);
+        }
+    }
+
+    /// Someone pressed a key.
+    pub(crate) fn key(&mut self) {
+        if self.registers.asleep.is_some() {
+            self.control.ask(Request::Wake);
+        }
+    }
+
+    /// The machine wakes from suspend to RAM, after its reset.
     pub(crate) fn wake(&mut self) {
-        self.registers.status |= WAKE;
+        let Some(cause) = self.registers.asleep.take() else {
+            return;
+        };
+        self.registers.status |= WAKE | cause;
         self.settle();
     }
 
+    /// Power stays on where wake events are noticed, so what woke the machine is known after the reset.
     pub(crate) fn reset(&mut self) {
         self.registers = Registers {
             halves: Self::halves(self.clock.now()),
+            asleep: self.registers.asleep,
             ..Registers::default()
         };
         self.settle();
@@ -252,6 +277,35 @@ mod tests {
         pm.write(4, 2, 0x2401);
         assert_eq!(control.take(), Some(Request::Suspend));
         assert_eq!(pm.read(4, 2), 0x0401);
+    }
+
+    #[test]
+    fn a_sleeping_machine_wakes_by_what_it_has_asked_for() {
+        let (mut pm, _, _, control) = pm();
+        pm.write(2, 2, 0x400);
+        pm.clock_signal();
+        assert_eq!(control.take(), None);
+        pm.write(4, 2, 0x2401);
+        pm.clock_signal();
+        assert_eq!(control.take(), Some(Request::Suspend));
+        assert_eq!(control.take(), Some(Request::Wake));
+        pm.reset();
+        pm.wake();
+        assert_eq!(pm.read(0, 4), 0x8400);
+        // Not asked for: the clock. A key always wakes, and looks like the power button.
+        pm.write(4, 2, 0x2401);
+        pm.clock_signal();
+        assert_eq!(control.take(), Some(Request::Suspend));
+        assert_eq!(control.take(), None);
+        pm.key();
+        assert_eq!(control.take(), Some(Request::Wake));
+        pm.reset();
+        pm.wake();
+        assert_eq!(pm.read(0, 4), 0x8100);
+        // Awake, nothing is left of it.
+        pm.reset();
+        pm.wake();
+        assert_eq!(pm.read(0, 4), 0);
     }
 
     #[test]

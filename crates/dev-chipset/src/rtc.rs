@@ -4,7 +4,7 @@
 
 use hw_core::bits::low8;
 use hw_core::clock::SECOND;
-use hw_core::device::{Device, StateError, restore_record, save_record};
+use hw_core::device::{Device, HostEvent, StateError, restore_record, save_record};
 use hw_core::{Clock, Line};
 use qapi::calendar::{Date, date_of, seconds_of};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ const A: usize = 10;
 const B: usize = 11;
 const C: usize = 12;
 const D: usize = 13;
+/// Why the machine was reset, for the firmware.
+const SHUTDOWN: usize = 0x0f;
+const RESUME: u8 = 0xfe;
 /// Where firmware looks for the century.
 const CENTURY: usize = 0x32;
 
@@ -306,8 +309,15 @@ impl Device for Rtc {
             }
         }
         // The shutdown status would send the firmware into a resume that nobody prepared.
-        memory[0x0f] = 0;
+        memory[SHUTDOWN] = 0;
         self.line.set(false);
+    }
+
+    fn host_event(&mut self, event: HostEvent) {
+        if event == HostEvent::Wake {
+            // Firmware is to go on where the guest asked it to (ACPI 6.5, 16.3.2), not to start anew.
+            self.registers.memory[SHUTDOWN] = RESUME;
+        }
     }
 
     fn save(&self) -> Value {

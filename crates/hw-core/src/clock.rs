@@ -18,6 +18,8 @@ struct Inner {
     passed: u64,
     /// When it was started, while it runs by the host's time.
     since: Option<Instant>,
+    /// It never starts: somebody moves it.
+    by_hand: bool,
 }
 
 impl Clock {
@@ -26,10 +28,18 @@ impl Clock {
         let inner = Inner {
             passed: 0,
             since: None,
+            by_hand: false,
         };
         Self {
             inner: Arc::new(Mutex::new(inner)),
         }
+    }
+
+    /// From now on the clock runs by nothing but [`Clock::advance`].
+    pub fn go_by_hand(&self) {
+        self.stop();
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.by_hand = true;
     }
 
     /// The time now.
@@ -38,10 +48,16 @@ impl Clock {
         inner.now()
     }
 
+    /// Whether time runs.
+    pub fn runs(&self) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.since.is_some()
+    }
+
     /// Lets time run.
     pub fn start(&self) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.since.is_none() {
+        if inner.since.is_none() && !inner.by_hand {
             inner.since = Some(Instant::now());
         }
     }

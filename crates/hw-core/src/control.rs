@@ -14,17 +14,26 @@ pub enum Request {
     Watchdog,
     /// Sleep to RAM (ACPI S3) until something wakes the machine.
     Suspend,
+    /// Something that may wake the sleeping machine has happened.
+    Wake,
     /// The guest says it crashed; true when it goes on to save a dump of itself.
     Panicked(bool),
     /// End the program with this code (test devices).
     Exit(i32),
 }
 
-/// Where devices put a [`Request`]; copies share it. The first wish stands until it is taken.
+/// Where devices put a [`Request`]; copies share it. The first wish stands until it is taken; only what wakes a machine
+/// waits behind it, as it may come before the machine is asleep.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
-    wish: Arc<Mutex<Option<Request>>>,
+    wishes: Arc<Mutex<Wishes>>,
     waiting: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Wishes {
+    first: Option<Request>,
+    wake: bool,
 }
 
 impl Control {
@@ -35,8 +44,12 @@ impl Control {
 
     /// Asks.
     pub fn ask(&self, request: Request) {
-        let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
-        wish.get_or_insert(request);
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        if request == Request::Wake {
+            wishes.wake = true;
+        } else {
+            wishes.first.get_or_insert(request);
+        }
         self.waiting.store(true, Ordering::Release);
     }
 
@@ -45,10 +58,14 @@ impl Control {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Takes the wish away.
+    /// Takes one wish away; another may still wait.
     pub fn take(&self) -> Option<Request> {
-        let mut wish = self.wish.lock().unwrap_or_else(PoisonError::into_inner);
-        self.waiting.store(false, Ordering::Release);
-        wish.take()
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        let wish = wishes
+            .first
+            .take()
+            .or_else(|| std::mem::take(&mut wishes.wake).then_some(Request::Wake));
+        self.waiting.store(wishes.wake, Ordering::Release);
+        wish
     }
 }

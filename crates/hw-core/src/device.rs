@@ -15,7 +15,9 @@ pub struct StateError(pub String);
 pub enum HostEvent {
     /// Someone pressed the power button.
     PowerButton,
-    /// The machine wakes from suspend to RAM.
+    /// The real-time clock's interrupt line went high.
+    ClockSignal,
+    /// The machine wakes from suspend to RAM: everything has been reset, and memory is as it was.
     Wake,
     /// A key by its number in scan code set 1 (0xe0 prefix as 0x80), pressed or let go.
     Key(u8, bool),

@@ -24,6 +24,9 @@ const OTHERS: usize = 2;
 /// Rounds of signals that follow from signals; each drives other wires, so few suffice.
 const MOST_ROUNDS: usize = 16;
 
+/// Called with every change of an input of the I/O APIC.
+pub type Watch = Box<dyn FnMut(usize, bool) + Send>;
+
 /// Everything under the lock.
 pub struct Core {
     /// Guest time.
@@ -46,6 +49,8 @@ pub struct Core {
     pub(crate) apic_wires: Option<usize>,
     /// The HPET stands in for interval timer and real-time clock.
     pub(crate) legacy: Option<Arc<AtomicBool>>,
+    /// Who is told of interrupt lines, beside the controllers.
+    pub(crate) watch: Option<Watch>,
     accel: Arc<dyn Accel>,
     mapped: u64,
     /// Address bit 20, as the lines have it.
@@ -90,6 +95,7 @@ impl Core {
             router,
             apic_wires: None,
             legacy: None,
+            watch: None,
             accel: parts.accel,
             mapped: 0,
             a20: true,
@@ -283,11 +289,17 @@ impl Core {
             .legacy
             .as_ref()
             .is_some_and(|legacy| legacy.load(Ordering::Acquire));
-        let interrupt = |gsi| Signal::Wire(gsi, level);
         match wire {
-            0..24 => self.interrupts.signal(signal),
-            wires::PIT if !legacy => self.interrupts.signal(interrupt(0)),
-            wires::RTC if !legacy => self.interrupts.signal(interrupt(8)),
+            0..24 => self.interrupt(wire, level),
+            wires::RTC => {
+                if level {
+                    self.host_event(HostEvent::ClockSignal);
+                }
+                if !legacy {
+                    self.interrupt(8, level);
+                }
+            }
+            wires::PIT if !legacy => self.interrupt(0, level),
             wires::A20 => {
                 if self.a20 != level {
                     self.a20 = level;
@@ -301,9 +313,22 @@ impl Core {
                     self.router.set_level(n, level);
                     if let Some(first) = self.apic_wires {
                         self.interrupts.apic_only(first + n, level);
+                        self.tell(first + n, level);
                     }
                 }
             }
+        }
+    }
+
+    /// An input of the interrupt controllers goes to a level.
+    fn interrupt(&mut self, wire: usize, level: bool) {
+        self.interrupts.signal(Signal::Wire(wire, level));
+        self.tell(wire, level);
+    }
+
+    fn tell(&mut self, wire: usize, level: bool) {
+        if let Some(watch) = &mut self.watch {
+            watch(wire, level);
         }
     }
 

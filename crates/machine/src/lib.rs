@@ -19,5 +19,5 @@ pub use config::{
     BuildError, Built, Config, DebugPort, DriveConfig, DrivePlace, FlashConfig, MakeDisk,
     MakeNetwork,
 };
-pub use core::Core;
+pub use core::{Core, Watch};
 pub use machine::{Event, Machine, RunState};

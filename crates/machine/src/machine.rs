@@ -12,7 +12,7 @@ use accel_core::{Accel, Registers};
 use backend_core::Wake;
 use hw_core::{Clock, HostEvent, Request};
 
-use crate::core::{Aftermath, Core};
+use crate::core::{Aftermath, Core, Watch};
 use crate::processor::{self, Processor};
 
 /// What a machine is doing.
@@ -213,7 +213,7 @@ impl Shared {
             .until
             .map(|at| Duration::from_nanos(at.saturating_sub(self.clock.now())));
         // While time stands nothing comes due; whoever lets it run again wakes this thread.
-        let left = left.filter(|_| !self.stopped());
+        let left = left.filter(|_| self.clock.runs());
         let limit = left.unwrap_or(Duration::from_secs(3600));
         drop(self.timer_wake.wait_timeout(timer, limit));
     }
@@ -316,11 +316,37 @@ impl Machine {
 
     /// Stops it; returns when every processor stands. Not to be called from a processor's thread.
     pub fn stop(&self, state: RunState) {
+        self.park();
+        self.shared.clock.stop();
+        *locked(&self.state) = state;
+    }
+
+    /// The guest sleeps: processors stand, but time goes on and devices work. Ends by [`Machine::wake`] or a reset. Not to
+    /// be called from a processor's thread.
+    pub fn suspend(&self) {
+        self.park();
+        *locked(&self.state) = RunState::Suspended;
+    }
+
+    /// Wakes a guest that sleeps: everything but memory is reset, and the firmware is told to resume.
+    pub fn wake(&self) {
+        self.stop(RunState::Suspended);
+        self.shared.access(Core::reset);
+        self.with(|core| core.host_event(HostEvent::Wake));
+        self.reset_processors();
+        self.start();
+    }
+
+    fn park(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.kick_all();
         self.wait_parked();
-        self.shared.clock.stop();
-        *locked(&self.state) = state;
+    }
+
+    fn reset_processors(&self) {
+        for processor in &self.shared.processors {
+            processor.reset();
+        }
     }
 
     fn kick_all(&self) {
@@ -347,14 +373,12 @@ impl Machine {
         }
     }
 
-    /// Resets the whole machine. It goes on if it ran, and is as never started if not.
+    /// Resets the whole machine. It goes on if it ran or slept, and is as never started if not.
     pub fn reset(&self) {
-        let running = self.state() == RunState::Running;
+        let running = matches!(self.state(), RunState::Running | RunState::Suspended);
         self.stop(self.state());
         self.shared.access(Core::reset);
-        for processor in &self.shared.processors {
-            processor.reset();
-        }
+        self.reset_processors();
         if running {
             self.start();
         } else {
@@ -385,7 +409,12 @@ impl Machine {
             return Some(main.events.remove(0));
         }
         drop(main);
-        let wish = self.shared.peek(|core| core.control.take());
+        let (wish, another) = self
+            .shared
+            .peek(|core| (core.control.take(), core.control.waits()));
+        if another {
+            self.shared.look();
+        }
         wish.map(Event::Guest)
     }
 
@@ -408,6 +437,53 @@ impl Machine {
     /// Writes to a port as a processor would.
     pub fn set_port(&self, port: u16, bytes: usize, value: u32) {
         self.with(|core| core.port_write(port, bytes, value));
+    }
+
+    /// Reads up to eight bytes of memory or device registers, as the first processor would.
+    pub fn load(&self, address: u64, bytes: usize) -> u64 {
+        self.with(|core| core.memory_read(0, address, bytes))
+    }
+
+    /// Writes there.
+    pub fn store(&self, address: u64, bytes: usize, value: u64) {
+        self.with(|core| core.memory_write(0, address, bytes, value));
+    }
+
+    /// Calls `watch` with every change of an input of the I/O APIC from now on: its number and its level. The call comes
+    /// under the machine lock.
+    pub fn watch_interrupts(&self, watch: Watch) {
+        self.with(|core| core.watch = Some(watch));
+    }
+
+    /// Whether guest time moves only by [`Machine::step_time`].
+    pub fn time_by_hand(&self) -> bool {
+        self.shared.accel.time_by_hand()
+    }
+
+    /// Guest time in nanoseconds.
+    pub fn guest_time(&self) -> u64 {
+        self.shared.clock.now()
+    }
+
+    /// Moves guest time on by nanoseconds, or to when the next device is due; what is due on the way happens in its order.
+    /// Gives the time then; `None` when nothing is due ever.
+    pub fn step_time(&self, by: Option<u64>) -> Option<u64> {
+        let clock = &self.shared.clock;
+        let due = || self.shared.peek(Core::deadline);
+        let end = match by {
+            Some(by) => clock.now().saturating_add(by),
+            None => due()?.max(clock.now()),
+        };
+        loop {
+            let now = clock.now();
+            // What stays due after its tick does not hold time up.
+            let next = due().filter(|at| (now + 1..end).contains(at));
+            clock.advance(next.unwrap_or(end).saturating_sub(now));
+            self.with(Core::tick);
+            if next.is_none() {
+                return Some(clock.now());
+            }
+        }
     }
 
     /// Whether address bit 20 is let through.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use accel_core::Accel;
 use accel_kvm::KvmAccel;
+use accel_qtest::QtestAccel;
 use accel_soft::SoftAccel;
 use qapi::{Error, Result};
 use x86_cpu::cpuid::models;
@@ -43,6 +44,11 @@ const ACCELS: &[AccelType] = &[
         ],
         make: kvm,
     },
+    AccelType {
+        name: "qtest",
+        properties: &[],
+        make: |_, _, _| Ok(Arc::new(QtestAccel)),
+    },
     // Every processor has its own thread; the other properties size what is not there.
     AccelType {
         name: "tcg",
@@ -61,7 +67,9 @@ const DEFAULT: &str = "tcg";
 
 /// What `-accel help` prints.
 pub(crate) fn help() -> String {
-    let names = ACCELS.iter().map(|accel| format!("{}\n", accel.name));
+    // Tests know of it; nobody runs a guest by it.
+    let shown = ACCELS.iter().filter(|accel| accel.name != "qtest");
+    let names = shown.map(|accel| format!("{}\n", accel.name));
     format!(
         "Accelerators supported in QEMU binary:\n{}",
         names.collect::<String>()

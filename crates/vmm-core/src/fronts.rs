@@ -13,6 +13,7 @@ use qapi::{Error, Result};
 use crate::chars::Chars;
 use crate::monitor::{Human, Qmp, Vm};
 use crate::plan::{MonitorMode, MonitorRequest, Plan};
+use crate::qtest::{Log, Qtest};
 
 /// Serial ports that a board has places for.
 const MOST_SERIAL: usize = 4;
@@ -24,6 +25,7 @@ pub(crate) struct Fronts {
     serial: Vec<Option<String>>,
     debug: Vec<(u16, String)>,
     monitors: Vec<(String, MonitorMode)>,
+    qtest: Option<(String, Log)>,
 }
 
 impl Fronts {
@@ -37,6 +39,7 @@ impl Fronts {
             serial: Vec::new(),
             debug: Vec::new(),
             monitors: Vec::new(),
+            qtest: None,
         };
         for request in &plan.chardevs {
             let told = |error: Error| error.prefix(format!("{}: ", request.text));
@@ -58,6 +61,13 @@ impl Fronts {
             let option = format!("-debugcon {text}");
             if let Some(label) = fronts.device(text, "debugcon", &option, "debug console")? {
                 fronts.debug.push((0xe9, label));
+            }
+        }
+        if let Some(text) = &plan.qtest {
+            let option = format!("-qtest {text}");
+            if let Some(label) = fronts.device(text, "qtest", &option, "qtest")? {
+                let log = Log::open(plan.qtest_log.as_deref())?;
+                fronts.qtest = Some((label, log));
             }
         }
         for device in plan.char_devices() {
@@ -241,6 +251,11 @@ impl Fronts {
                 MonitorMode::Control { pretty } => Qmp::new(Arc::clone(vm), out, pretty),
             };
             self.chars.listen(&label, receiver);
+        }
+        if let Some((label, log)) = self.qtest.take() {
+            let out = self.chars.front(&label).unwrap_or_else(|| Box::new(Null));
+            let qtest = Qtest::new(vm.machine.clone(), out, log);
+            self.chars.listen(&label, qtest);
         }
         for (label, device) in self.serial.iter().zip(serial) {
             if let (Some(label), Some(device)) = (label, device) {

@@ -19,13 +19,13 @@ mod objects;
 mod opt;
 mod pidfile;
 mod plan;
+mod qtest;
 mod run;
 mod start;
 #[cfg(test)]
 mod tests;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use qapi::{Error, Result};
 
@@ -80,9 +80,7 @@ fn program(words: &[String]) -> Result<i32> {
     let logs_to_stderr = plan.log.is_some() && plan.log_file.is_none();
     let slot = run::Slot::default();
     run::watch_signals(slot.clone(), signals);
-    let vm = start::start(*plan)?;
-    // Nobody else sets it, so it is empty.
-    let _ = slot.set(Arc::clone(&vm));
+    let vm = start::start(*plan, &slot)?;
     if let Some(background) = background {
         background.release(logs_to_stderr)?;
     }

@@ -285,6 +285,10 @@ pub struct Plan {
     pub serial: Vec<String>,
     /// `-monitor`, `-qmp`, `-mon`, in order.
     pub monitors: Vec<MonitorRequest>,
+    /// `-qtest`: where tests drive the devices.
+    pub qtest: Option<String>,
+    /// `-qtest-log`.
+    pub qtest_log: Option<String>,
     /// `-debugcon`, in order.
     pub debugcon: Vec<String>,
     /// `-echr`: what the keys of multiplexers are behind.
@@ -357,6 +361,8 @@ impl Default for Plan {
             chardevs: Vec::new(),
             serial: Vec::new(),
             monitors: Vec::new(),
+            qtest: None,
+            qtest_log: None,
             debugcon: Vec::new(),
             escape: char_backends::mux::ESCAPE,
             objects: Vec::new(),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hw_core::{HostEvent, Request};
+use hw_core::Request;
 use machine::{Event, RunState};
 use qapi::Dict;
 use sys::signals::{Signals, Taken};
@@ -73,12 +73,10 @@ fn decide(vm: &Vm, event: &Event) -> Option<i32> {
         }
         Event::Guest(Request::Reset | Request::Watchdog) => vm.reset(true, "guest-reset"),
         Event::Guest(Request::Suspend) => {
-            // GAP: nothing wakes a sleeping guest yet but its power button or a reset, so it wakes at once.
+            vm.machine.suspend();
             vm.events.tell("SUSPEND", None);
-            vm.machine.with(|core| core.host_event(HostEvent::Wake));
-            vm.machine.reset();
-            vm.events.tell("WAKEUP", None);
         }
+        Event::Guest(Request::Wake) => vm.wake_up(),
         // The guest's own crash kernel takes over.
         Event::Guest(Request::Panicked(true)) => tell_panic(vm, "GUEST_CRASHLOADED", "run"),
         Event::Guest(Request::Panicked(false)) => return panicked(vm, actions),

@@ -2,6 +2,7 @@
 //! says what is wrong where.
 
 mod comment_forms;
+mod doc_examples;
 mod file_length;
 mod forbid_unsafe;
 mod forgotten_files;
@@ -34,6 +35,7 @@ const RULES: &[Rule] = &[
     unused_dependencies::RULE,
     safety_comments::RULE,
     comment_forms::RULE,
+    doc_examples::RULE,
     forbid_unsafe::RULE,
     workspace_lints::RULE,
     no_allow::RULE,

@@ -248,7 +248,7 @@ impl Device for I8042 {
             HostEvent::Key(key, down) => self.registers.keyboard.key(key, down),
             HostEvent::MouseMove(x, y, wheel) => self.registers.mouse.moved(x, y, wheel),
             HostEvent::MouseButtons(held) => self.registers.mouse.buttons(held),
-            HostEvent::PowerButton | HostEvent::Wake => return,
+            HostEvent::PowerButton | HostEvent::ClockSignal | HostEvent::Wake => return,
         }
         self.settle();
     }

@@ -51,6 +51,9 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn new(config: &Config) -> Self {
         let clock = Clock::stopped();
+        if config.accel.time_by_hand() {
+            clock.go_by_hand();
+        }
         let processors: Vec<Arc<Processor>> = (0..config.cpus() as usize)
             .map(|n| Arc::new(Processor::new(n, Arc::new(CpuSignals::default()))))
             .collect();

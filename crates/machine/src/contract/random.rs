@@ -99,11 +99,12 @@ fn act(rig: &mut Rig, action: &Action) {
 
 fn event(action: &Action) -> HostEvent {
     let [low, high, ..] = action.value.to_le_bytes();
-    match action.offset % 5 {
+    match action.offset % 6 {
         0 => HostEvent::PowerButton,
         1 => HostEvent::Wake,
         2 => HostEvent::Key(low, high & 1 != 0),
-        3 => HostEvent::MouseMove(i32::from(low) - 128, i32::from(high) - 128, 0),
+        3 => HostEvent::ClockSignal,
+        4 => HostEvent::MouseMove(i32::from(low) - 128, i32::from(high) - 128, 0),
         _ => HostEvent::MouseButtons(low),
     }
 }

@@ -103,7 +103,7 @@ pub(super) const COMMANDS: &[Command<Vm>] = &[
         vm.power_button();
         Ok(Nothing {})
     }),
-    ask!("system_wakeup", Nothing => Nothing, |_: &Vm, _| wake_up()),
+    ask!("system_wakeup", Nothing => Nothing, |vm: &Vm, _| wake_up(vm)),
     ask!("inject-nmi", Nothing => Nothing, |vm: &Vm, _| {
         inject_nmi(vm);
         Ok(Nothing {})
@@ -127,7 +127,8 @@ pub(super) fn stop(vm: &Vm) -> Result<Nothing> {
 
 pub(super) fn cont(vm: &Vm) -> Result<Nothing> {
     match vm.machine.state() {
-        RunState::Running => {}
+        // A guest that sleeps is woken by `system_wakeup`, not by this.
+        RunState::Running | RunState::Suspended => {}
         RunState::Shutdown | RunState::InternalError => {
             return Err(Error::new("Resetting the Virtual Machine is required"));
         }
@@ -136,10 +137,13 @@ pub(super) fn cont(vm: &Vm) -> Result<Nothing> {
     Ok(Nothing {})
 }
 
-/// Nothing sleeps: a guest that asks to is woken at once.
-pub(super) fn wake_up() -> Result<Nothing> {
-    let text = "Unable to wake up: guest is not in suspended state";
-    Err(Error::new(text))
+pub(super) fn wake_up(vm: &Vm) -> Result<Nothing> {
+    if vm.machine.state() != RunState::Suspended {
+        let text = "Unable to wake up: guest is not in suspended state";
+        return Err(Error::new(text));
+    }
+    vm.wake_up();
+    Ok(Nothing {})
 }
 
 pub(super) fn inject_nmi(vm: &Vm) {

@@ -168,6 +168,14 @@ impl Vm {
         self.tell_cause("RESET", guest, reason);
     }
 
+    /// Wakes a guest that sleeps, and tells everyone.
+    pub(crate) fn wake_up(&self) {
+        if self.machine.state() == RunState::Suspended {
+            self.machine.wake();
+            self.events.tell("WAKEUP", None);
+        }
+    }
+
     /// Stops the machine and tells everyone.
     pub(crate) fn stop(&self, state: RunState) {
         let ran = self.machine.state() == RunState::Running;

@@ -58,6 +58,24 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         action: Action::Value(mon),
     },
     OptionEntry {
+        name: "qtest",
+        argument: "CHR",
+        help: "let tests drive the devices by the qtest protocol on a char device",
+        action: Action::Value(|plan, value| {
+            plan.qtest = Some(value.to_owned());
+            Ok(())
+        }),
+    },
+    OptionEntry {
+        name: "qtest-log",
+        argument: "LOG",
+        help: "keep what is said there in a file, not on standard error",
+        action: Action::Value(|plan, value| {
+            plan.qtest_log = Some(value.to_owned());
+            Ok(())
+        }),
+    },
+    OptionEntry {
         name: "echr",
         argument: "chr",
         help: "set terminal escape character instead of ctrl-a",

@@ -93,7 +93,7 @@ pub(super) const CONTROL: &[HmpCommand<Seat>] = &[
         &[],
         "",
         "wakeup guest from suspend",
-        say!(|_, _| { silent(control::wake_up()) }),
+        say!(|seat, _| silent(control::wake_up(&seat.vm))),
     ),
     row(
         "nmi",
