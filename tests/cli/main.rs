@@ -13,3 +13,4 @@ mod io;
 mod io_terminal;
 mod io_words;
 mod nbd;
+mod trace;

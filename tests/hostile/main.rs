@@ -11,6 +11,7 @@ mod lying_servers;
 mod names;
 mod nbd_clients;
 mod packed;
+mod queues;
 mod read_only;
 mod starttls;
 mod tables;

@@ -1,13 +1,14 @@
 //! Copies one or several disks, one behind the other, into a target.
 //!
 //! ```text
-//!   plan (one at a time)        worker (side by side)              desk (in order)
+//!   plan (one at a time, ahead) worker (side by side)              desk (in order)
 //!   block status -> pieces -->  read, find zeroes, pack  ------->  write, store, zero
 //! ```
 //!
 //! Pieces are numbered by the plan and finished in that order, so the target is the same to the byte
 //! whatever the number of workers, unless the caller asks for [`Order::Any`].
 
+mod ahead;
 mod plan;
 mod worker;
 
@@ -18,12 +19,12 @@ use std::sync::atomic::AtomicBool;
 
 use block_core::{Limits, Node, Root, ZeroFlags};
 use qapi::Error;
-use tokio::sync::Mutex;
 
 use crate::desk::{Desk, Trays};
 use crate::pool::run_all;
 use crate::sparse::Sparse;
 use crate::watch::{Pace, Watch};
+use ahead::Ahead;
 use plan::Plan;
 use worker::Shared;
 
@@ -227,7 +228,7 @@ pub async fn convert(
         plan.end()
     };
     let shared = Arc::new(Shared {
-        plan: Mutex::new(plan),
+        ahead: Ahead::new(plan),
         sources,
         target,
         options,

@@ -272,6 +272,23 @@ pub fn take_size(options: &mut Dict, name: &str) -> Result<Option<u64>> {
     }
 }
 
+/// Takes an integer out of a node's options; a minus sign wraps around, as in QEMU.
+///
+/// # Errors
+/// When it is there and is neither a number nor a text that says one.
+pub fn take_number(options: &mut Dict, name: &str) -> Result<Option<u64>> {
+    let value = match options.remove(name) {
+        Some(Value::Str(text)) => Some(parse_number(name, &text)?),
+        other => other,
+    };
+    match value {
+        None => Ok(None),
+        Some(Value::Uint(n)) => Ok(Some(n)),
+        Some(Value::Int(n)) => Ok(Some(n.cast_unsigned())),
+        Some(_) => Err(Error::new(format!("Parameter '{name}' expects a number"))),
+    }
+}
+
 fn wrong_type(name: &str, wanted: &str) -> Error {
     Error::new(format!(
         "Invalid parameter type for '{name}', expected: {wanted}"

@@ -36,6 +36,7 @@ fn of_threads(threads: usize) -> io::Result<Runtime> {
 /// # Errors
 /// When the threads cannot be had.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
+    sys::memory::share_heap();
     let runtime = of_threads(threads())?;
     let output = runtime.block_on(async {
         // A file over the process's limit is an error of the write (EFBIG), not the end of the process.
@@ -148,6 +149,30 @@ impl Drop for Background {
 /// Waits.
 pub async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// Work that is done again and again, as long as this lives.
+pub struct Every(JoinHandle<()>);
+
+impl Drop for Every {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Does `work` each time so much time has passed since it was done last. `None`: the caller is in no runtime, and nothing is
+/// ever done.
+pub fn every<F>(period: Duration, mut work: impl FnMut() -> F + Send + 'static) -> Option<Every>
+where
+    F: Future<Output = ()> + Send,
+{
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    Some(Every(runtime.spawn(async move {
+        loop {
+            sleep(period).await;
+            work().await;
+        }
+    })))
 }
 
 /// Signals a tool may act on.

@@ -32,3 +32,27 @@ fn leftover_tasks_do_not_hold_up_the_end() {
 fn a_signal_handler_can_be_put_in() {
     run(async { on_signal(Signal::User1, || {}).unwrap() }).unwrap();
 }
+
+#[test]
+fn work_is_done_again_and_again_as_long_as_its_handle_lives() {
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    run(async move {
+        let work = move || {
+            let sender = sender.clone();
+            async move { sender.send(()).unwrap_or(()) }
+        };
+        let handle = every(Duration::from_millis(1), work);
+        for _ in 0..3 {
+            assert!(receiver.recv().await.is_some());
+        }
+        drop(handle);
+        // The work has the only sender, and is gone.
+        while receiver.recv().await.is_some() {}
+    })
+    .unwrap();
+}
+
+#[test]
+fn nothing_is_repeated_outside_of_a_runtime() {
+    assert!(every(Duration::from_millis(1), || async {}).is_none());
+}

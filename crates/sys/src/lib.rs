@@ -4,6 +4,7 @@
 
 pub mod aligned;
 pub mod blkdev;
+pub mod memory;
 pub mod nbd;
 pub mod ofd;
 pub mod process;

@@ -32,7 +32,8 @@ impl Sizes {
         Self {
             data: 256,
             text: 64,
-            tiny: 32,
+            // Less would be done before both tools have started.
+            tiny: 128,
         }
     }
 }

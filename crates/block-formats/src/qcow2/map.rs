@@ -57,6 +57,9 @@ impl Qcow2 {
         }
         let step = 1 << layout.subcluster_bits();
         let mut at = offset - offset % step + step;
+        if let Piece::Data(host) = first {
+            at += self.data_run(slice, (offset, host), end) * step;
+        }
         while at < end
             && self
                 .piece(slice, at)
@@ -68,6 +71,21 @@ impl Qcow2 {
             len: at.min(end) - offset,
             kind: self.kind(first),
         })
+    }
+
+    /// How many clusters behind the one at `offset`, whose data is at `host`, go on as it does; of most of them that is seen by
+    /// their words alone.
+    fn data_run(&self, slice: &Slice, (offset, host): (u64, u64), end: u64) -> u64 {
+        let layout = self.layout;
+        let cluster = layout.cluster_size();
+        let behind = end.saturating_sub(layout.start_of_cluster(offset)) / cluster;
+        // The flags of a word stay as they are only as long as its offset does not run into them.
+        let inside = host.saturating_add(end - offset) <= OFFSET_MASK;
+        if layout.extended || !inside {
+            return 0;
+        }
+        let most = usize::try_from(behind).unwrap_or(usize::MAX);
+        slice.run_behind(layout.entry_in_slice(offset), cluster, most) as u64
     }
 
     fn kind(&self, piece: Piece) -> ExtentKind {

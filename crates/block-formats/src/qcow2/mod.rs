@@ -17,6 +17,7 @@ mod amend;
 mod backing;
 mod bitmap;
 mod check;
+mod clean;
 mod codec;
 mod create;
 mod driver;
@@ -76,14 +77,16 @@ pub(crate) struct Qcow2 {
     writing: AtomicBool,
     /// Whether data may be holes of the file (metadata preallocation): not known, no, yes.
     holes: AtomicU8,
-    slices: SliceCache,
+    slices: Arc<SliceCache>,
     options: open::Options,
     encryption: Option<Encryption>,
     snapshots: SnapshotSet,
     bitmaps: BitmapSet,
     /// Held by work that needs the metadata to stand still.
     work: tokio::sync::Mutex<()>,
-    meta: tokio::sync::Mutex<Meta>,
+    meta: Arc<tokio::sync::Mutex<Meta>>,
+    /// Drops tables that nobody uses, as long as the image is open.
+    cleaning: Option<reactor::Every>,
 }
 
 /// Metadata that changes, under one lock.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
+use std::time::Duration;
 
 use block_core::{BackingLink, Edge, Event, OpenRequest, Opened, Role, Slot};
 use qapi::{Dict, Error, Result, opts};
@@ -26,6 +27,9 @@ const EACCES: i32 = 13;
 /// L2 slices kept when nothing else is asked for, in bytes.
 const DEFAULT_L2_CACHE: u64 = 32 << 20;
 
+/// How long an unused table is kept when nothing else is asked for.
+const CLEAN_INTERVAL: Duration = Duration::from_secs(600);
+
 /// What the caller chose for this open image.
 pub(super) struct Options {
     pub(super) compression: CompressionType,
@@ -35,6 +39,8 @@ pub(super) struct Options {
     pub(super) lazy_refcounts: bool,
     l2_cache: u64,
     pub(super) refcount_cache: u64,
+    /// Tables that nobody used for so long leave memory.
+    pub(super) clean_interval: Option<Duration>,
 }
 
 /// Names of metadata kinds whose overlap can be looked for. All are looked for always, so they are only checked for
@@ -68,14 +74,13 @@ impl Options {
         ] {
             opts::take_bool(options, accepted)?;
         }
-        // GAP: caches are bounded, but give nothing back when an image is idle.
-        opts::take_size(options, "cache-clean-interval")?;
         Ok(Self {
             compression: header.compression,
             pass_discard: opts::take_bool(options, "pass-discard-request")?.unwrap_or(unmap),
             lazy_refcounts: lazy.unwrap_or(header.compatible & compatible::LAZY_REFCOUNTS != 0),
             l2_cache,
             refcount_cache,
+            clean_interval: clean_interval(options)?,
         })
     }
 }
@@ -111,6 +116,17 @@ fn check_overlap_options(options: &mut Dict) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `cache-clean-interval`, in seconds; 0: never.
+fn clean_interval(options: &mut Dict) -> Result<Option<Duration>> {
+    let Some(seconds) = opts::take_number(options, "cache-clean-interval")? else {
+        return Ok(Some(CLEAN_INTERVAL));
+    };
+    match u32::try_from(seconds) {
+        Ok(seconds) => Ok((seconds > 0).then(|| Duration::from_secs(seconds.into()))),
+        Err(_) => Err(invalid("Cache clean interval too big")),
+    }
 }
 
 /// Bytes of L2 slices and of refcount blocks that are kept.
@@ -184,6 +200,7 @@ pub(super) async fn open(mut request: OpenRequest<'_>) -> Result<Opened> {
             image.repair_dirty().await?;
         }
     }
+    image.start_cleaning();
     Ok(Opened {
         format: Box::new(image),
         edges,
@@ -312,13 +329,14 @@ pub(super) async fn build(
         broken: AtomicBool::new(false),
         writing: AtomicBool::new(false),
         holes: AtomicU8::new(state::UNKNOWN),
-        slices: SliceCache::new(layout, meta.header.size, options.l2_cache),
+        slices: Arc::new(SliceCache::new(layout, meta.header.size, options.l2_cache)),
         options,
         encryption: None,
         snapshots: SnapshotSet::default(),
         bitmaps: BitmapSet::new(None, Vec::new()),
         work: tokio::sync::Mutex::default(),
-        meta: tokio::sync::Mutex::new(meta),
+        meta: Arc::new(tokio::sync::Mutex::new(meta)),
+        cleaning: None,
     })
 }
 
@@ -345,7 +363,7 @@ impl Qcow2 {
     }
 
     async fn read_snapshots(&mut self) -> Result<()> {
-        let header = &self.meta.get_mut().header;
+        let header = self.header().await;
         if header.nb_snapshots == 0 {
             return Ok(());
         }
@@ -358,7 +376,7 @@ impl Qcow2 {
 
     /// A program that does not know bitmaps clears the bit that vouches for them.
     async fn read_bitmaps(&mut self) -> Result<()> {
-        let header = &self.meta.get_mut().header;
+        let header = self.header().await;
         let Some(payload) = header.extension(extension::BITMAPS) else {
             return Ok(());
         };

@@ -22,6 +22,8 @@ fn errno(number: i32) -> io::Error {
 struct Block {
     bytes: Vec<u8>,
     dirty: bool,
+    /// Somebody has looked since unused ones were dropped last.
+    used: bool,
 }
 
 /// The refcount structure of an image.
@@ -101,6 +103,19 @@ impl Refcounts {
         self.most_blocks = (bytes >> self.cluster_bits).max(MIN_BLOCKS);
     }
 
+    /// Forgets what the file has.
+    pub(crate) fn forget_clean(&mut self) {
+        self.blocks.retain(|_, b| b.dirty);
+    }
+
+    /// Forgets clean blocks that nobody has looked at since the last call; gives their number.
+    pub(crate) fn drop_unused(&mut self) -> usize {
+        let before = self.blocks.len();
+        self.blocks
+            .retain(|_, block| std::mem::take(&mut block.used) || block.dirty);
+        before - self.blocks.len()
+    }
+
     fn cluster_size(&self) -> u64 {
         1 << self.cluster_bits
     }
@@ -132,7 +147,8 @@ impl Refcounts {
     }
 
     async fn load(&mut self, file: &Edge, block: u64) -> io::Result<()> {
-        if self.blocks.contains_key(&block) {
+        if let Some(held) = self.blocks.get_mut(&block) {
+            held.used = true;
             return Ok(());
         }
         let offset = self.block_offset(block).ok_or_else(|| errno(EIO))?;
@@ -140,7 +156,7 @@ impl Refcounts {
             return Err(errno(EIO));
         }
         if self.blocks.len() as u64 >= self.most_blocks {
-            self.blocks.retain(|_, b| b.dirty);
+            self.forget_clean();
         }
         let mut bytes = vec![0; 1 << self.cluster_bits];
         file.read(offset, &mut bytes).await?;
@@ -149,6 +165,7 @@ impl Refcounts {
             Block {
                 bytes,
                 dirty: false,
+                used: true,
             },
         );
         Ok(())
@@ -326,7 +343,12 @@ impl Refcounts {
             *entry = offset;
             self.dirty_table.insert(at, ());
             let bytes = vec![0; 1 << self.cluster_bits];
-            self.blocks.insert(block, Block { bytes, dirty: true });
+            let new = Block {
+                bytes,
+                dirty: true,
+                used: true,
+            };
+            self.blocks.insert(block, new);
         }
     }
 

@@ -4,7 +4,7 @@
 //! entry they read the bitmap first and the offset second, writers store them the other way round.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -20,6 +20,8 @@ pub(crate) struct Slice {
     /// Where it is in the file; 0: the table is not there, and there are no words.
     pub(crate) host: u64,
     words: Box<[AtomicU64]>,
+    /// Somebody has looked since unused ones were dropped last.
+    used: AtomicBool,
     /// Some entry points where no data may be: nothing is written in place without a closer look.
     pub(crate) suspicious: bool,
 }
@@ -31,6 +33,7 @@ impl Slice {
             number,
             host: 0,
             words: Box::default(),
+            used: AtomicBool::new(true),
             suspicious: false,
         }
     }
@@ -45,7 +48,15 @@ impl Slice {
             number,
             host,
             words: words.collect(),
+            used: AtomicBool::new(true),
             suspicious: false,
+        }
+    }
+
+    /// Notes a look; written only where that is news, as many look at once.
+    fn touch(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
         }
     }
 
@@ -65,6 +76,21 @@ impl Slice {
             0
         };
         (self.word(at), Bitmap(bitmap))
+    }
+
+    /// How many entries behind one, at most `most`, say the same of the clusters behind its own: each word is larger by `step`.
+    /// Not for subclusters.
+    pub(crate) fn run_behind(&self, index: usize, step: u64, most: usize) -> usize {
+        let words = self.words.get(index..).unwrap_or_default();
+        let first = self.word(index);
+        let behind = words.iter().skip(1).take(most);
+        behind
+            .zip(1..)
+            .take_while(|(word, k)| {
+                let expected = first.checked_add(step.saturating_mul(*k));
+                expected == Some(word.load(Ordering::Acquire))
+            })
+            .count()
     }
 
     fn word(&self, at: usize) -> u64 {
@@ -116,19 +142,37 @@ impl SliceCache {
     /// Looks at a slice, if it is here.
     pub(crate) fn with<T>(&self, number: u64, look: impl FnOnce(&Slice) -> T) -> Option<T> {
         let slot = self.slot(number).load();
-        slot.as_ref()
-            .filter(|s| s.number == number)
-            .map(|s| look(s))
+        slot.as_ref().filter(|s| s.number == number).map(|s| {
+            s.touch();
+            look(s)
+        })
     }
 
     /// A slice, if it is here.
     pub(crate) fn get(&self, number: u64) -> Option<Arc<Slice>> {
-        self.slot(number).load_full().filter(|s| s.number == number)
+        let slice = self
+            .slot(number)
+            .load_full()
+            .filter(|s| s.number == number)?;
+        slice.touch();
+        Some(slice)
     }
 
     /// Puts a slice in, in place of another one.
     pub(crate) fn put(&self, slice: Arc<Slice>) {
         self.slot(slice.number).store(Some(slice));
+    }
+
+    /// Takes out what nobody has looked at since the last call; gives the number of slices.
+    pub(crate) fn drop_unused(&self) -> usize {
+        let unused = |slot: &&ArcSwapOption<Slice>| {
+            let slice = slot.load();
+            slice
+                .as_ref()
+                .is_some_and(|s| !s.used.swap(false, Ordering::Relaxed))
+        };
+        let unused = self.slots.iter().filter(unused);
+        unused.map(|slot| slot.store(None)).count()
     }
 
     /// Takes everything out.

@@ -129,7 +129,15 @@ impl Qcow2 {
         let real = allocated >> self.layout.cluster_bits;
         // Some slack: file systems account for their own metadata, and for the ends of extents.
         let threshold = (real.saturating_mul(10) / 9).max(real.saturating_add(2));
-        let holes = allocated < length && self.used_clusters(meta, length).await? >= threshold;
+        // Most images have no room for so many, and their refcounts need not be read.
+        let most = length.div_ceil(self.layout.cluster_size());
+        let holes = allocated < length
+            && most >= threshold
+            && self.used_clusters(meta, length).await? >= threshold;
+        if self.read_only() {
+            // Nobody looks at them again.
+            meta.refcounts.forget_clean();
+        }
         self.holes
             .store(if holes { HOLES } else { NO_HOLES }, Ordering::Relaxed);
         Ok(())

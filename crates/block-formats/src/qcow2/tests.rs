@@ -1,6 +1,7 @@
 //! The mapping against a flat byte model, on all shapes of images, with crashes at every write.
 
 mod audit;
+mod clean;
 mod image;
 mod moved;
 

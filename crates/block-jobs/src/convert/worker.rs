@@ -6,16 +6,16 @@ use std::sync::{Arc, PoisonError};
 
 use block_core::{CIPHER_UNIT, Root, WriteFlags, ZeroFlags, is_zero};
 use qapi::Error;
-use tokio::sync::Mutex;
 
-use super::plan::{Content, Piece, Plan};
+use super::ahead::{Ahead, Next};
+use super::plan::{Content, Piece};
 use super::{ConvertError, ConvertOptions, Initial, Order, SECTOR, Setup, Source, Zeroes};
 use crate::desk::{Desk, Trays};
 use crate::watch::{Pace, Watch};
 
 /// What all workers of a conversion use.
 pub(super) struct Shared {
-    pub(super) plan: Mutex<Plan>,
+    pub(super) ahead: Ahead,
     pub(super) sources: Vec<Source>,
     pub(super) target: Arc<Root>,
     pub(super) options: ConvertOptions,
@@ -126,15 +126,19 @@ impl Shared {
     }
 
     async fn next_piece(&self) -> Result<Option<(Piece, bool)>, ConvertError> {
-        let mut plan = self.plan.lock().await;
-        let piece = plan.next().await?;
-        for warning in plan.take_warnings() {
+        let cut = self.ahead.next().await;
+        for warning in cut.warnings {
             self.watch.warn(&warning);
         }
-        if piece.is_none() && !self.options.count_first {
-            self.watch.progress(plan.position(), self.total);
+        match cut.next? {
+            Next::Piece { piece, counted } => Ok(Some((piece, counted))),
+            Next::End(position) => {
+                if !self.options.count_first {
+                    self.watch.progress(position, self.total);
+                }
+                Ok(None)
+            }
         }
-        Ok(piece.map(|piece| (piece, plan.counts(piece.content))))
     }
 
     /// Brings a piece to the target, and gives its memory back.

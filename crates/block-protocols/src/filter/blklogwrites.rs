@@ -17,8 +17,6 @@ use block_core::{
 use qapi::{Error, opts};
 use tokio::sync::Mutex as Turn;
 
-use super::options::take_number;
-
 /// The driver.
 pub(crate) const BLKLOGWRITES: FilterDriver = FilterDriver {
     name: "blklogwrites",
@@ -80,7 +78,8 @@ async fn open(request: FilterOpen<'_>) -> qapi::Result<Box<dyn Filter>> {
     let (options, gate) = (request.options, request.gate);
     let append = opts::take_bool(options, "log-append")?.unwrap_or(false);
     let asked = opts::take_size(options, "log-sector-size")?;
-    let interval = take_number(options, "log-super-update-interval")?.unwrap_or(DEFAULT_INTERVAL);
+    let interval =
+        opts::take_number(options, "log-super-update-interval")?.unwrap_or(DEFAULT_INTERVAL);
     let file = gate
         .open_filtered("file", options.remove("file"), None, false)
         .await?;

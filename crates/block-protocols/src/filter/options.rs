@@ -1,26 +1,11 @@
 //! Options of filters with types, from texts or from JSON.
 
-use qapi::{Dict, Error, OptionKind, Value, opts};
-
-/// Takes an integer.
-pub(super) fn take_number(options: &mut Dict, name: &str) -> qapi::Result<Option<u64>> {
-    let value = match options.remove(name) {
-        Some(Value::Str(text)) => Some(opts::typed(name, &text, OptionKind::Number)?),
-        other => other,
-    };
-    match value {
-        None => Ok(None),
-        Some(Value::Uint(n)) => Ok(Some(n)),
-        // QEMU's numbers wrap around.
-        Some(Value::Int(n)) => Ok(Some(n.cast_unsigned())),
-        Some(_) => Err(Error::new(format!("Parameter '{name}' expects a number"))),
-    }
-}
+use qapi::{Dict, Error, Value, opts};
 
 /// Takes an integer that has to fit 32 bits; larger ones lose their upper half, as in QEMU.
 pub(super) fn take_small(options: &mut Dict, name: &str) -> qapi::Result<Option<u32>> {
     let low = |n: u64| u32::try_from(n & u64::from(u32::MAX)).unwrap_or(0);
-    Ok(take_number(options, name)?.map(low))
+    Ok(opts::take_number(options, name)?.map(low))
 }
 
 /// Takes a list: a JSON array, or entries called `0`, `1`...; empty when there is none.

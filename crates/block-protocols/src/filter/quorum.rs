@@ -9,7 +9,7 @@ use block_core::{
 };
 use qapi::{Dict, Error, Value, opts, out};
 
-use super::options::{take_list, take_number};
+use super::options::take_list;
 
 /// The driver.
 pub(crate) const QUORUM: FilterDriver = FilterDriver {
@@ -78,7 +78,7 @@ fn take_children(options: &mut Dict) -> qapi::Result<Vec<Value>> {
 
 impl Settings {
     fn take(options: &mut Dict, children: usize) -> qapi::Result<Self> {
-        let threshold = take_number(options, "vote-threshold")?.unwrap_or(0);
+        let threshold = opts::take_number(options, "vote-threshold")?.unwrap_or(0);
         // QEMU's number is a signed one of 32 bits.
         let threshold = i32::try_from(threshold).unwrap_or(-1);
         let verify = opts::take_bool(options, "blkverify")?.unwrap_or(false);

@@ -20,10 +20,7 @@ pub(super) struct Shape {
 }
 
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
-        .block_on(future)
+    reactor::run_light(future).unwrap()
 }
 
 /// Header, refcount table, one refcount block, L1 table.

@@ -3,7 +3,7 @@
 use block_core::Event;
 use qapi::{Dict, Error, Value, opts};
 
-use crate::filter::options::{take_number, take_small};
+use crate::filter::options::take_small;
 
 /// Kinds of requests that an error can be put into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +169,7 @@ impl Inject {
         let errno = take_small(options, "errno")?.unwrap_or(EIO);
         let once = opts::take_bool(options, "once")?.unwrap_or(false);
         let immediately = opts::take_bool(options, "immediately")?.unwrap_or(false);
-        let sector = take_number(options, "sector")?.filter(|sector| *sector != u64::MAX);
+        let sector = opts::take_number(options, "sector")?.filter(|sector| *sector != u64::MAX);
         let iotype = match opts::take_str(options, "iotype")? {
             None => None,
             Some(name) => {
