@@ -4,6 +4,7 @@
 
 mod aio;
 mod check;
+mod close;
 mod filter_words;
 mod filters;
 mod generated;

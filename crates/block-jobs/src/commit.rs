@@ -6,7 +6,7 @@ use std::sync::Arc;
 use block_core::{Node, Preallocation, Root};
 use qapi::Error;
 
-use crate::convert::{ConvertError, ConvertOptions, Source, Zeroes, convert};
+use crate::convert::{ConvertError, ConvertOptions, RUN, Source, Zeroes, convert};
 use crate::watch::Watch;
 
 /// How to commit.
@@ -59,6 +59,8 @@ pub async fn commit(
         workers: options.workers,
         rate: options.rate,
         count_first: options.count_first,
+        // A base that was written to and emptied in places has holes, which such runs leave to its metadata.
+        piece: RUN,
         ..ConvertOptions::default()
     };
     convert(vec![source], Arc::clone(&base), how, watch)

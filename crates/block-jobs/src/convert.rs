@@ -34,6 +34,9 @@ pub(crate) const SECTOR: u64 = 512;
 /// Bytes of a piece: small enough for several to be in the processor's cache, so that what was read is written from there.
 const BUFFER: u64 = 64 << 10;
 
+/// Bytes of a piece where the target should get its clusters in runs like the reference's.
+pub(crate) const RUN: u64 = 1 << 20;
+
 /// Largest buffer, and the piece that QEMU works in.
 pub(crate) const MAX_BUFFER: u64 = 2 << 20;
 
@@ -155,6 +158,8 @@ pub struct ConvertOptions {
     pub rate: Option<NonZeroU64>,
     /// Look at all block status first, so that progress counts only what is copied.
     pub count_first: bool,
+    /// Least bytes that are read and written at once, where so many follow each other.
+    pub piece: u64,
 }
 
 impl Default for ConvertOptions {
@@ -168,6 +173,7 @@ impl Default for ConvertOptions {
             salvage: false,
             rate: None,
             count_first: false,
+            piece: BUFFER,
         }
     }
 }
@@ -288,7 +294,7 @@ impl Setup {
             .min(MAX_BUFFER);
         let piece = match options.method {
             Method::Compress => BUFFER,
-            Method::Copy => BUFFER.max(served),
+            Method::Copy => options.piece.max(served),
             // Nothing is read as long as the kernel copies.
             Method::Offload => MAX_BUFFER,
         };

@@ -479,3 +479,35 @@ pub(crate) async fn close(root: &Root) -> qapi::Result<()> {
     drop(drained);
     result
 }
+
+/// When the errors of a close are told, where it is done in two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// After both steps.
+    Last,
+    /// Between them.
+    Between,
+}
+
+/// The same for the commands that look whether a disk could be closed. What fails is tried once more, and each try tells why it failed.
+pub(crate) async fn close_checked(root: &Root, told: Told) -> Result<(), Failure> {
+    let Err(first) = close(root).await else {
+        return Ok(());
+    };
+    report(&first);
+    let why = "Error while closing the image";
+    let failed = match first.errno_value() {
+        Some(errno) => Error::with_errno(why, errno),
+        None => Error::new(why),
+    };
+    if told == Told::Between {
+        report(&failed);
+    }
+    if let Err(again) = close(root).await {
+        report(&again);
+    }
+    Err(match told {
+        Told::Last => failed.into(),
+        Told::Between => Failure::Told(1),
+    })
+}

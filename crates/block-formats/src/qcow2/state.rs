@@ -162,10 +162,11 @@ impl Qcow2 {
             return Ok(());
         }
         let failed = |e: io::Error| Error::from_io("Could not close the image", &e);
-        self.store_bitmaps().await?;
+        // Without bitmaps the disk is still whole: its metadata must not be lost with them.
+        let stored = self.store_bitmaps().await;
         let mut meta = self.meta.lock().await;
         let settled = self.settle(&mut meta).await;
-        settled.map_err(|e| e.raw_os_error().map_or_else(|| failed(e), lost))
+        stored.and(settled.map_err(|e| e.raw_os_error().map_or_else(|| failed(e), lost)))
     }
 
     /// Everything is in the file, and the dirty bit is off.

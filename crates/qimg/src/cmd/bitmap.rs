@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use qapi::{Dict, Error, Value, opts};
 
 use super::Command;
-use crate::cli::{self, Args, Failure, Outcome, value};
+use crate::cli::{self, Args, Failure, Outcome, Told, value};
 
 pub(super) const COMMAND: Command = Command {
     name: "bitmap",
@@ -159,7 +159,7 @@ async fn run(matches: ArgMatches) -> Outcome {
                 e.prefix(format!("Operation {name} on bitmap {bitmap} failed: "))
             })?;
     }
-    cli::close(&disk).await?;
+    cli::close_checked(&disk, Told::Between).await?;
     if args.json() {
         show(&disk);
     }

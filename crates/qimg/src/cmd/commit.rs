@@ -11,7 +11,7 @@ use clap::ArgMatches;
 use qapi::Error;
 
 use super::Command;
-use crate::cli::{self, Args, Failure, Outcome, flag, value};
+use crate::cli::{self, Args, Failure, Outcome, Told, flag, value};
 use crate::number;
 use crate::progress::{self, INTERRUPTED, Meter};
 
@@ -110,7 +110,8 @@ async fn run(matches: ArgMatches) -> Outcome {
         meter.full();
     }
     meter.end();
-    let closed = cli::close(&base).await.and(cli::close(&top).await);
+    let closed = cli::close_checked(&base, Told::Last).await;
+    let closed = closed.and(cli::close(&top).await.map_err(Failure::from));
     if let Err(error) = done {
         if meter.cancelled() {
             return Err(Failure::Told(INTERRUPTED));

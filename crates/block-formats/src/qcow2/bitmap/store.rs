@@ -165,6 +165,7 @@ impl Qcow2 {
                 "Lost persistent bitmaps during inactivation of node '{}': ",
                 node.name()
             ))
+            .errno(EINVAL)
         })
     }
 

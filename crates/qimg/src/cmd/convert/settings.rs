@@ -171,6 +171,7 @@ impl Settings {
             salvage: self.salvage,
             rate: self.rate,
             count_first,
+            ..ConvertOptions::default()
         }
     }
 }
