@@ -61,14 +61,16 @@ async fn take(image: &Qcow2, old: &Stored, mut entry: Entry) -> io::Result<()> {
     let prepared = async {
         shadow.count(&l1, 1).await?;
         shadow.free(old.offset, old.bytes)?;
-        shadow.fix_copied(&mut l1).await?;
-        let l1_offset = shadow.write(&l1_bytes(&l1)).await?;
+        // In the reference's order, which some rely on: L1, the snapshots' table, L2 tables as they get their own.
+        let l1_offset = shadow.reserve(l1.len() as u64 * 8)?;
         let bytes = table::encode(&entries);
         let new = Stored {
             offset: shadow.write(&bytes).await?,
             bytes: bytes.len() as u64,
             entries,
         };
+        shadow.fix_copied(&mut l1).await?;
+        shadow.write_at(l1_offset, &l1_bytes(&l1)).await?;
         Ok((l1_offset, new))
     };
     match prepared.await {

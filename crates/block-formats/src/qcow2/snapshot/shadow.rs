@@ -83,15 +83,35 @@ impl Shadow {
     /// # Errors
     /// What the file says.
     pub(in crate::qcow2) async fn write(&mut self, bytes: &[u8]) -> io::Result<u64> {
-        if bytes.is_empty() {
+        let offset = self.reserve(bytes.len() as u64)?;
+        self.write_at(offset, bytes).await?;
+        Ok(offset)
+    }
+
+    /// A new place for `len` bytes, to be written with [`Shadow::write_at`]; 0 when there are none.
+    ///
+    /// # Errors
+    /// As [`Deltas::add`].
+    pub(in crate::qcow2) fn reserve(&mut self, len: u64) -> io::Result<u64> {
+        if len == 0 {
             return Ok(0);
         }
-        let clusters = (bytes.len() as u64).div_ceil(1 << self.old.bits());
+        let clusters = len.div_ceil(1 << self.old.bits());
         let offset = self.next << self.old.bits();
-        self.old.write(offset, bytes).await?;
         self.deltas.add(self.next, clusters, 1)?;
         self.next += clusters;
         Ok(offset)
+    }
+
+    /// Writes bytes to a place that was reserved for them.
+    ///
+    /// # Errors
+    /// What the file says.
+    pub(in crate::qcow2) async fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.old.write(offset, bytes).await
     }
 
     /// Makes the COPIED flags of a mapping, whose uses are counted already, those of its new refcounts. L2 tables that
