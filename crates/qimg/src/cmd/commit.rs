@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use block::jobs::{CommitOptions, Watch, commit, layers};
-use block::{CacheMode, Flags, Node, beside, find_format};
+use block::{CacheMode, Flags, Node, Root, beside, find_format};
 use clap::ArgMatches;
 use qapi::Error;
 
@@ -110,8 +110,7 @@ async fn run(matches: ArgMatches) -> Outcome {
         meter.full();
     }
     meter.end();
-    let closed = cli::close_checked(&base, Told::Last).await;
-    let closed = closed.and(cli::close(&top).await.map_err(Failure::from));
+    let closed = close(&base, &top).await;
     if let Err(error) = done {
         if meter.cancelled() {
             return Err(Failure::Told(INTERRUPTED));
@@ -127,6 +126,12 @@ async fn run(matches: ArgMatches) -> Outcome {
         ("base", base.node().filename().into()),
     ]);
     Ok(0)
+}
+
+/// What is said of the base, which has the data now, comes first.
+async fn close(base: &Root, top: &Root) -> Result<(), Failure> {
+    let closed = cli::close_checked(base, Told::Last).await;
+    closed.and(cli::close(top).await.map_err(Failure::from))
 }
 
 /// A format that can only be read cannot take what is committed.
