@@ -14,4 +14,5 @@ mod io;
 mod io_terminal;
 mod io_words;
 mod nbd;
+mod qcow2_options;
 mod trace;

@@ -227,6 +227,7 @@ pub async fn convert(
         options.zeroes = Zeroes::Store;
     }
     let setup = Setup::new(&sources, &target, &options);
+    options.workers = useful_workers(&sources, &target, options.workers.max(1));
     let mut plan = Plan::new(sources.clone(), &options, setup);
     let total = if options.count_first {
         plan.count().await?
@@ -242,14 +243,24 @@ pub async fn convert(
         watch,
         desk: Desk::default(),
         // Enough for some to be ready while others are read or written.
-        trays: Trays::new(options.workers.max(1) + 2),
+        trays: Trays::new(options.workers + 2),
         pace: Pace::new(options.rate),
         done: std::sync::Mutex::new(0),
         total,
         offload: AtomicBool::new(options.method == Method::Offload),
     });
-    let workers = options.workers.max(1);
-    run_all((0..workers).map(|_| worker::run(Arc::clone(&shared)))).await
+    run_all((0..options.workers).map(|_| worker::run(Arc::clone(&shared)))).await
+}
+
+/// Files in the page cache are read and written by the worker's own thread. More workers than such threads can have at hand only
+/// hold memory; elsewhere their requests wait side by side.
+fn useful_workers(sources: &[Source], target: &Root, wanted: usize) -> usize {
+    let roots = sources.iter().map(|s| &*s.root).chain([target]);
+    let waits = |limits: Limits| limits.best_transfer > 0 || limits.request_alignment > 1;
+    if roots.map(leaf_limits).any(waits) {
+        return wanted;
+    }
+    wanted.min(2 * reactor::threads())
 }
 
 /// Whether zeroes are data like any other to an enciphered target: they are then enciphered as all else, side by side.

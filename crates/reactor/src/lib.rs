@@ -36,7 +36,6 @@ fn of_threads(threads: usize) -> io::Result<Runtime> {
 /// # Errors
 /// When the threads cannot be had.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
-    sys::memory::share_heap();
     let runtime = of_threads(threads())?;
     let output = runtime.block_on(async {
         // A file over the process's limit is an error of the write (EFBIG), not the end of the process.
@@ -63,7 +62,7 @@ pub fn run_light<F: Future>(future: F) -> io::Result<F::Output> {
 const SIGXFSZ: i32 = 25;
 
 /// Runs a tool's main future: as [`block_on`], but as one of the tasks, so that it wakes up among their threads and
-/// not on one of its own.
+/// not on one of its own. The threads share one heap: they hand large buffers to each other, and memory counts.
 ///
 /// # Errors
 /// When the threads cannot be had.
@@ -75,6 +74,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    sys::memory::share_heap();
     match block_on(async { tokio::spawn(main).await })? {
         Ok(output) => Ok(output),
         Err(error) => std::panic::resume_unwind(error.into_panic()),

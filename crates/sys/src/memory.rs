@@ -1,8 +1,8 @@
 //! How the C library's allocator behaves.
 #![expect(unsafe_code, reason = "mallopt")]
 
-/// All threads share one heap from here on. Each would get its own, which keeps what was freed for itself: tools whose threads work
-/// on large buffers in turn hold several times the memory that they need at once.
+/// All threads share one heap from here on. Each would get its own, which keeps what was freed for itself: threads that hand large
+/// buffers to each other hold several times the memory that they need at once.
 pub fn share_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: sets a number that the allocator reads under its own lock.

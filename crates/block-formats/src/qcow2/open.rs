@@ -27,6 +27,9 @@ const EACCES: i32 = 13;
 /// L2 slices kept when nothing else is asked for, in bytes.
 const DEFAULT_L2_CACHE: u64 = 32 << 20;
 
+/// Largest cache of refcount blocks, in bytes: no machine has memory for more.
+const MOST_REFCOUNTS: u64 = 1 << 40;
+
 /// How long an unused table is kept when nothing else is asked for.
 const CLEAN_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -91,21 +94,27 @@ fn invalid(message: impl Into<String>) -> Error {
 
 fn check_overlap_options(options: &mut Dict) -> Result<()> {
     let modes = ["none", "constant", "cached", "all"];
-    let template = opts::take_str(options, "overlap-check.template")?;
     let check = match options.remove("overlap-check") {
-        Some(qapi::Value::Dict(mut nested)) => {
-            for kind in OVERLAP_KINDS {
-                opts::take_bool(&mut nested, kind)?;
+        Some(qapi::Value::Dict(nested)) => {
+            // By their whole names, for messages; those that nobody takes are told by the caller.
+            for (name, value) in nested.into_entries() {
+                options.insert(format!("overlap-check.{name}"), value);
             }
-            opts::take_str(&mut nested, "template")?
+            None
         }
         Some(qapi::Value::Str(mode)) => Some(mode),
         _ => None,
     };
-    if check.is_some() && template.is_some() && check != template {
-        return Err(invalid(
-            "Conflicting values for qcow2 options 'overlap-check' and 'overlap-check.template'",
-        ));
+    for kind in OVERLAP_KINDS {
+        opts::take_bool(options, &format!("overlap-check.{kind}"))?;
+    }
+    let template = opts::take_str(options, "overlap-check.template")?;
+    if let (Some(check), Some(template)) = (&check, &template)
+        && check != template
+    {
+        return Err(invalid(format!(
+            "Conflicting values for qcow2 options 'overlap-check' ('{check}') and 'overlap-check.template' ('{template}')"
+        )));
     }
     for mode in check.into_iter().chain(template) {
         if !modes.contains(&mode.as_str()) {
@@ -153,21 +162,24 @@ fn caches(options: &mut Dict, header: &Header) -> Result<(u64, u64)> {
             "L2 cache entry size must be a power of two between 512 and the cluster size ({cluster})"
         )));
     }
+    // Of a whole that nothing is said of, L2 tables get what all of them need.
+    let entry_bytes = if header.extended_l2() { 16 } else { 8 };
+    let l2_most = (header.size.div_ceil(cluster) * entry_bytes).next_multiple_of(cluster);
+    let refcounts = refcounts.or_else(|| Some(all? - l2.unwrap_or(l2_most.min(all?))));
     // More than all tables need is no more than that; refcounts have no such end.
     let most = i32::MAX.unsigned_abs().into();
     if refcounts.is_some_and(|size| size / cluster > most) {
         return Err(invalid("Refcount cache size too big"));
     }
-    if refcounts.is_some_and(|size| size > most) {
+    if refcounts.is_some_and(|size| size > MOST_REFCOUNTS) {
         return Err(invalid("Could not allocate metadata caches"));
     }
     let l2 = l2.map(|size| size.min(most));
-    // What is left of the whole is the other's; refcounts need little.
+    // What is left of the whole is the other's.
     let l2_cache = l2.or(all.map(|all| all - refcounts.unwrap_or(0)));
-    let refcount_cache = refcounts.or(all.map(|all| all - l2.unwrap_or(all)));
     Ok((
         l2_cache.unwrap_or(DEFAULT_L2_CACHE),
-        refcount_cache.unwrap_or(BLOCK_BUDGET),
+        refcounts.unwrap_or(BLOCK_BUDGET),
     ))
 }
 
