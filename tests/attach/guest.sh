@@ -1,4 +1,4 @@
-# Runs in the guest, in a file system in memory. See tests/src/guest/mod.rs for `step`.
+# Runs in the guest, in a file system in memory. See crates/guest-kit/src/root.rs for `step`.
 
 step make "qimg create -q -f qcow2 disk.qcow2 64M && qimg create -q -f raw other.raw 32M"
 step none "qnbd --devices"

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use house_tests::guest::Guest;
+use house_tests::guest;
 use house_tests::require;
 use house_tests::tools::{Scratch, find};
 
@@ -48,7 +48,7 @@ fn writes_to(board: &str, interface: &str, name: &str, modules: &[&str]) {
     run(&qemu_img, &["convert", "-O", "qcow2", &raw, &image]);
 
     let options = format!("{board} -m 256M -drive file={image},if={interface},format=qcow2");
-    let mut guest = require!(Guest::of_ours(&options));
+    let mut guest = require!(guest::ours(&options));
     if modules.contains(&"ahci") {
         // The small kernel has no driver for it.
         guest = require!(guest.with_all_drivers());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use house_tests::guest::{Console, Guest, grub};
+use house_tests::guest::{self, Console, Guest, grub};
 use house_tests::require;
 use house_tests::tools::{Scratch, built, find};
 
@@ -43,7 +43,7 @@ fn from_disk_to_shell(accelerator: &str) {
     let qemu_img = require!(find("qemu-img", "qemu-utils"));
     let fsck = require!(find("e2fsck", "e2fsprogs"));
     let debugfs = require!(find("debugfs", "e2fsprogs"));
-    let guest = require!(Guest::of_ours(""));
+    let guest = require!(guest::ours(""));
     let modules = ["virtio_pci", "virtio_blk", "ext4", "button", "evdev"];
     let root = guest.root(&modules).expect("modules of the kernel");
     let initrd = Guest::initrd(root, &SHELL.replace("DISK", "vda1"));
@@ -115,7 +115,7 @@ fn grub_on_a_disk_boots_linux_under_kvm() {
 
 #[test]
 fn grub_on_a_cd_boots_linux() {
-    let guest = require!(Guest::of_ours(""));
+    let guest = require!(guest::ours(""));
     let root = guest
         .root(&["ata_piix", "sr_mod", "cdrom", "isofs"])
         .expect("modules of the kernel");

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use house_tests::guest::{Console, Guest};
+use house_tests::guest::{self, Console, Guest};
 use house_tests::require;
 use house_tests::tools::{Scratch, built, find};
 
@@ -39,7 +39,7 @@ fn a_killed_emulator_leaves_a_whole_image_and_file_system() {
     run(&qemu_img, &["create", "-q", "-f", "raw", &raw, "48M"]);
     run(&mkfs, &["-q", "-F", &raw]);
     run(&qemu_img, &["convert", "-O", "qcow2", &raw, &image]);
-    let guest = require!(Guest::of_ours(""));
+    let guest = require!(guest::ours(""));
     let root = guest
         .root(&["virtio_pci", "virtio_blk", "ext4"])
         .expect("modules of the kernel");

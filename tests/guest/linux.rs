@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use house_tests::guest::{Guest, Report};
+use house_tests::guest::{self, Report};
 
 /// Longest that a boot may take where everything else runs at the same time.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -24,7 +24,7 @@ step panic 'dmesg | grep -iE "BUG:|Oops|Call Trace|unchecked MSR"'
 const SUM: &str = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58  -";
 
 fn boot(options: &str) -> Option<Report> {
-    let guest = match Guest::of_ours(options) {
+    let guest = match guest::ours(options) {
         Ok(guest) => guest,
         Err(why) => {
             house_tests::skip::record(&why);

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use house_tests::guest::Guest;
+use house_tests::guest;
 use house_tests::require;
 use house_tests::tools::{Scratch, find};
 
@@ -43,7 +43,7 @@ fn boots(processors: &str) {
     let options = format!(
         "-M microvm -cpu max -smp {processors} -m 256M -drive file={image},if=virtio,format=qcow2"
     );
-    let guest = require!(Guest::of_ours(&options)).told(TOLD);
+    let guest = require!(guest::ours(&options)).told(TOLD);
     let root = guest
         .root(&["virtio_mmio", "virtio_blk", "ext4"])
         .expect("modules of the kernel");

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use house_tests::guest::{Console, Guest};
+use house_tests::guest::{self, Console, Guest};
 use house_tests::require;
 use house_tests::tools::{Scratch, built, find};
 
@@ -28,7 +28,7 @@ fn port() -> u16 {
 
 /// What each end does when it has pinged: the first to be done answers the other until it is ended.
 fn guest(own: u8, other: u8) -> Result<(Guest, Vec<u8>), String> {
-    let guest = Guest::of_ours("")?;
+    let guest = guest::ours("")?;
     let root = guest.root(&MODULES)?;
     let script = SCRIPT
         .replace("OWN", &own.to_string())

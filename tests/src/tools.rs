@@ -3,14 +3,13 @@
 //! Ours is `target/<profile>/qimg`, called through a link named `qemu-img` so that its messages carry
 //! the same name as the reference's. `HOUSE_OURS` names another program (to try the tests themselves).
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use tempfile::TempDir;
+pub use guest_kit::{Scratch, find};
 
 /// A program to run.
 #[derive(Debug, Clone)]
@@ -154,60 +153,4 @@ pub fn qemu_nbd() -> Result<Tool, String> {
 /// Why it cannot be used, for [`crate::require!`].
 pub fn program(name: &'static str, package: &str) -> Result<Tool, String> {
     find(name, package).map(|path| Tool { label: name, path })
-}
-
-/// A program on the path or in the system's folders.
-///
-/// # Errors
-/// Names the Debian package that has it.
-pub fn find(name: &str, package: &str) -> Result<PathBuf, String> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join(name))
-        .find(|p| p.is_file())
-        .ok_or_else(|| format!("{name} is not installed (Debian package {package})"))
-}
-
-/// A folder that goes away with the test, unless `HOUSE_KEEP` is set.
-#[derive(Debug)]
-pub struct Scratch(Option<TempDir>);
-
-impl Scratch {
-    /// A new empty folder.
-    ///
-    /// # Panics
-    /// When the temporary folder cannot be written.
-    #[expect(clippy::new_without_default, reason = "it touches the disk")]
-    pub fn new() -> Self {
-        Self(Some(
-            tempfile::Builder::new()
-                .prefix("house-")
-                .tempdir()
-                .expect("a temporary folder can be made"),
-        ))
-    }
-
-    /// The folder.
-    ///
-    /// # Panics
-    /// Never: only `drop` empties it.
-    pub fn dir(&self) -> &Path {
-        self.0.as_ref().expect("set until dropped").path()
-    }
-
-    /// A path in the folder.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.dir().join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if std::env::var_os("HOUSE_KEEP").is_some()
-            && let Some(dir) = self.0.take()
-        {
-            eprintln!("kept {}", dir.keep().display());
-        }
-    }
 }

@@ -8,11 +8,14 @@
 //! ]]] CODE
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod archive;
 mod console;
 pub mod grub;
 mod kernel;
 mod root;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,11 +24,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::tools::{Scratch, find};
 use kernel::Flavour;
 
 pub use console::Console;
 pub use root::Root;
+pub use tools::{Scratch, find};
 
 /// What one step of the script said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,24 +71,18 @@ impl Guest {
     /// Finds or fetches what a guest needs.
     ///
     /// # Errors
-    /// What is missing, for [`crate::require!`].
+    /// What is missing, for tests that skip.
     pub fn find() -> Result<Self, String> {
-        Ok(Self {
-            machine: find("qemu-system-x86_64", "qemu-system-x86")?,
-            options: words(REFERENCE),
-            told: "",
-            busybox: find("busybox", "busybox-static")?,
-            kernel: kernel::fetch(Flavour::Cloud)?,
-        })
+        Self::of(find("qemu-system-x86_64", "qemu-system-x86")?, REFERENCE)
     }
 
-    /// Finds what a guest needs that runs on a machine of ours, made with these options.
+    /// Finds what a guest needs beside `machine`, which is started with these options.
     ///
     /// # Errors
     /// What is missing.
-    pub fn of_ours(options: &str) -> Result<Self, String> {
+    pub fn of(machine: PathBuf, options: &str) -> Result<Self, String> {
         Ok(Self {
-            machine: crate::tools::built("qsystem-x86_64"),
+            machine,
             options: words(options),
             told: "",
             busybox: find("busybox", "busybox-static")?,

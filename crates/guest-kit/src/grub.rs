@@ -11,7 +11,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Guest;
+use crate::Guest;
 use crate::tools::find;
 
 /// Where the partition begins.
@@ -64,7 +64,7 @@ fn tree(guest: &Guest, initrd: &[u8], folder: &Path) -> Result<PathBuf, String> 
 /// A raw disk of `megabytes` in `folder` that boots this guest's kernel with `initrd`.
 ///
 /// # Errors
-/// What is missing, for [`crate::require!`].
+/// What is missing, for tests that skip.
 pub fn disk(
     guest: &Guest,
     initrd: &[u8],
@@ -122,7 +122,7 @@ fn partition(bytes: u64) -> [u8; 16] {
 /// A disc in `folder` that boots this guest's kernel with `initrd`.
 ///
 /// # Errors
-/// What is missing, for [`crate::require!`].
+/// What is missing, for tests that skip.
 pub fn disc(guest: &Guest, initrd: &[u8], folder: &Path) -> Result<PathBuf, String> {
     let mkrescue = find("grub-mkrescue", "grub-common")?;
     find("xorriso", "xorriso")?;

@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use liblzma::read::XzDecoder;
 
+use crate::tools;
+
 /// Which of Debian's kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flavour {
@@ -36,16 +38,12 @@ pub(super) struct Kernel {
 }
 
 /// The folder in `target/`.
-fn cache(flavour: Flavour) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let target = test
-        .ancestors()
-        .nth(3)
-        .expect("tests lie in target/<profile>/deps");
-    target.join(match flavour {
+fn cache(flavour: Flavour) -> Result<PathBuf, String> {
+    let name = match flavour {
         Flavour::Cloud => "guest-kernel",
         Flavour::Generic => "guest-kernel-generic",
-    })
+    };
+    Ok(tools::target()?.join(name))
 }
 
 /// The kernel, fetched if it is not there yet.
@@ -53,7 +51,7 @@ pub(super) fn fetch(flavour: Flavour) -> Result<Kernel, String> {
     // Tests of one program run side by side and would unpack into one folder.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let (folder, package) = (cache(flavour), flavour.package());
+    let (folder, package) = (cache(flavour)?, flavour.package());
     if let Some(kernel) = Kernel::in_folder(&folder) {
         return Ok(kernel);
     }

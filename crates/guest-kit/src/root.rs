@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::archive::Archive;
-use crate::Scratch;
+use crate::archive::Archive;
+use crate::tools::Scratch;
 
 /// What runs before the script.
 const INIT: &str = "#!/bin/sh
