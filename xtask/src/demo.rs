@@ -27,7 +27,14 @@ struct Demo {
 /// When a step fails or gives something wrong.
 pub(crate) fn demo() -> Result<()> {
     packages::install();
-    run(&mut cargo(&["build", "--release", "-p", "qimg"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "-p",
+        "qimg",
+        "-p",
+        "qnbd",
+    ]))?;
     let dir = root().join("target/demo");
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
@@ -43,6 +50,7 @@ pub(crate) fn demo() -> Result<()> {
     demo.snapshots()?;
     demo.sizes()?;
     demo.layers()?;
+    demo.over_nbd()?;
     demo.summary();
     fs::remove_dir_all(&demo.dir)?;
     Ok(())
@@ -206,6 +214,32 @@ impl Demo {
         self.qimg(&["convert", "-O", "raw", "disk.qcow2", "back.raw"])?;
         self.same_bytes("disk.raw", "back.raw")?;
         self.file_system_is_whole("back.raw")
+    }
+
+    /// Served to others: their client, then ours. A server ends with its client.
+    fn over_nbd(&mut self) -> Result<()> {
+        self.title("the disk over NBD");
+        if let Some(nbdinfo) = find("nbdinfo") {
+            self.serve("first.sock")?;
+            self.step(Command::new(nbdinfo).arg("nbd+unix:///?socket=first.sock"))?;
+        } else {
+            println!("  left out: nbdinfo is not installed (Debian: libnbd-bin)");
+        }
+        self.serve("second.sock")?;
+        let from = "nbd+unix:///?socket=second.sock";
+        self.qimg(&["convert", "-p", "-f", "raw", "-O", "raw", from, "back.raw"])?;
+        self.same_bytes("disk.raw", "back.raw")
+    }
+
+    fn serve(&mut self, socket: &str) -> Result<()> {
+        let server = self.tool.with_file_name("qnbd");
+        let path = self.dir.join(socket);
+        self.step(
+            Command::new(server)
+                .args(["--fork", "-r", "-f", "qcow2", "-k"])
+                .arg(path)
+                .arg("disk.qcow2"),
+        )
     }
 
     /// Names of formats that the tool can create: it is asked, not told.
