@@ -150,3 +150,41 @@ fn packed_formats_are_unpacked_on_all_processors() {
         reference.run(scratch.dir(), &compare).ok();
     }
 }
+
+/// Space that a resize has reserved takes no more of the host's when it is written, not even for the list of extents.
+#[test]
+fn reserved_growth_is_paid_for_at_once() {
+    use std::os::unix::fs::MetadataExt;
+    for (create, grow) in [
+        ("metadata", "falloc"),
+        ("full", "falloc"),
+        ("falloc", "falloc"),
+        ("full", "full"),
+    ] {
+        let scratch = Scratch::new();
+        let run = |args: &[&str]| ours().run(scratch.dir(), args).ok();
+        let write = |command: &str| {
+            let args = ["-f", "qcow2", "-c", command, "t.img"];
+            our_io().run(scratch.dir(), &args).ok()
+        };
+        let options = format!("preallocation={create}");
+        run(&words::create("qcow2", &options, "t.img", "2000k"));
+        let preallocation = format!("--preallocation={grow}");
+        run(&[
+            "resize",
+            "-q",
+            "-f",
+            "qcow2",
+            &preallocation,
+            "t.img",
+            "+80k",
+        ]);
+        write("write 0 2000k");
+        let file = || std::fs::metadata(scratch.path("t.img")).expect("it was made");
+        let before = file();
+        write("write 2000k 80k");
+        let story = format!("{create}, then {grow}");
+        assert_eq!(file().len(), before.len(), "{story}");
+        assert_eq!(file().blocks(), before.blocks(), "{story}");
+    }
+}

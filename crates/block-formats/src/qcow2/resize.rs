@@ -15,6 +15,8 @@ const EINVAL: i32 = 22;
 const ENOTSUP: i32 = 95;
 const EFBIG: i32 = 27;
 const SECTOR: u64 = 512;
+/// Reserved space that is written with zeroes when it is no longer than this.
+const MAX_WRITTEN: u64 = 1 << 20;
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> Error {
     move |e| Error::from_io(what, &e)
@@ -201,6 +203,11 @@ impl Qcow2 {
         if mode == Preallocation::Metadata {
             return self.file.truncate(end, Preallocation::Off).await;
         }
+        // A write into a short run that is only reserved cuts it in two, and the list of the file's extents may need a block for that.
+        let mode = match mode {
+            Preallocation::Falloc if end - length <= MAX_WRITTEN => Preallocation::Full,
+            mode => mode,
+        };
         let failed = |e: Error| e.prefix("Failed to resize underlying file: ");
         self.file.truncate(end, mode).await.map_err(failed)
     }
