@@ -34,6 +34,21 @@ const OPTIONS: &[&str] = &[
 ];
 
 #[test]
+fn a_cache_of_more_slices_than_can_be_counted_is_refused() {
+    let (image, io) = (require!(reference()), require!(qemu_io()));
+    let dir = Scratch::new();
+    let create = "create -q -f qcow2 -o cluster_size=256k t.qcow2 32P";
+    let create: Vec<&str> = create.split(' ').collect();
+    image.run(dir.dir(), &create).ok();
+    let whole = "driver=qcow2,file.filename=t.qcow2,l2-cache-entry-size=512,l2-cache-size=1T";
+    let args = ["-r", "--image-opts", "-c", "length", whole];
+    let theirs = io.run(dir.dir(), &args);
+    assert!(theirs.stderr.contains("too big"), "{}", theirs.report());
+    let ours = our_io().run(dir.dir(), &args);
+    ours.same_as(&theirs, whole, str::to_owned);
+}
+
+#[test]
 fn wrong_options_are_told_as_by_the_reference() {
     let (image, io) = (require!(reference()), require!(qemu_io()));
     let dir = Scratch::new();

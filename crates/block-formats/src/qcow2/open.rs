@@ -27,6 +27,9 @@ const EACCES: i32 = 13;
 /// L2 slices kept when nothing else is asked for, in bytes.
 const DEFAULT_L2_CACHE: u64 = 32 << 20;
 
+/// Unit in which QEMU keeps L2 tables when nothing else is asked for, in bytes.
+const DEFAULT_ENTRY: u64 = 4096;
+
 /// Largest cache of refcount blocks, in bytes: no machine has memory for more.
 const MOST_REFCOUNTS: u64 = 1 << 40;
 
@@ -173,6 +176,10 @@ fn caches(options: &mut Dict, header: &Header) -> Result<(u64, u64)> {
     }
     if refcounts.is_some_and(|size| size > MOST_REFCOUNTS) {
         return Err(invalid("Could not allocate metadata caches"));
+    }
+    let slices = l2.map(|size| size.min(l2_most) / entry.unwrap_or(cluster.min(DEFAULT_ENTRY)));
+    if slices.is_some_and(|count| count > most) {
+        return Err(invalid("L2 cache size too big"));
     }
     let l2 = l2.map(|size| size.min(most));
     // What is left of the whole is the other's.
