@@ -59,6 +59,8 @@ pub struct BlkOptions {
     pub discard: bool,
     /// Whether the guest may write zeroes.
     pub write_zeroes: bool,
+    /// Whether the guest may switch the write cache.
+    pub config_wce: bool,
     /// Bytes of a block as the guest sees them.
     pub logical_block: u32,
 }
@@ -71,6 +73,7 @@ impl Default for BlkOptions {
             serial: String::new(),
             discard: true,
             write_zeroes: true,
+            config_wce: true,
             logical_block: 512,
         }
     }
@@ -231,9 +234,9 @@ impl Model for Blk {
             | bits::BLK_SIZE
             | bits::FLUSH
             | bits::TOPOLOGY
-            | bits::CONFIG_WCE
             | when(self.disk.geometry().read_only, bits::RO)
             | when(self.options.queues > 1, bits::MQ)
+            | when(self.options.config_wce, bits::CONFIG_WCE)
             | when(self.options.discard, bits::DISCARD)
             | when(self.options.write_zeroes, bits::WRITE_ZEROES)
     }
@@ -248,7 +251,7 @@ impl Model for Blk {
     }
 
     fn config_write(&mut self, offset: usize, value: u8) {
-        if offset == request::WCE_AT {
+        if offset == request::WCE_AT && self.options.config_wce {
             self.write_back = value & 1 != 0;
         }
     }

@@ -6,7 +6,9 @@ use hw_core::memory::Dma;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::feature::{ANY_LAYOUT, EVENT_IDX, INDIRECT_DESC, NOTIFY_ON_EMPTY, VERSION_1};
+use crate::feature::{
+    ANY_LAYOUT, EVENT_IDX, INDIRECT_DESC, NOTIFY_ON_EMPTY, RING_PACKED, VERSION_1,
+};
 use crate::queue::{Broken, Chain, Queue};
 
 /// Bits of the device's status (VIRTIO 1.2, section 2.1).
@@ -48,6 +50,36 @@ pub trait Model: Send {
     /// The record is not one of this device.
     fn restore(&mut self, _state: &Value) -> Result<(), StateError> {
         Ok(())
+    }
+}
+
+/// What a driver is offered for its rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingOptions {
+    /// Packed rings, for drivers that are not legacy.
+    pub packed: bool,
+    /// Events by index.
+    pub event_idx: bool,
+    /// Tables of descriptors behind one descriptor.
+    pub indirect_desc: bool,
+}
+
+impl Default for RingOptions {
+    fn default() -> Self {
+        Self {
+            packed: false,
+            event_idx: true,
+            indirect_desc: true,
+        }
+    }
+}
+
+impl RingOptions {
+    fn features(self, legacy: bool) -> u64 {
+        let when = |on: bool, bit: u64| if on { bit } else { 0 };
+        when(self.event_idx, EVENT_IDX)
+            | when(self.indirect_desc, INDIRECT_DESC)
+            | when(self.packed && !legacy, RING_PACKED)
     }
 }
 
@@ -106,6 +138,7 @@ pub(crate) struct Core {
     pub(crate) model: Box<dyn Model>,
     pub(crate) queues: Vec<Queue>,
     pub(crate) dma: Dma,
+    pub(crate) rings: RingOptions,
     state: State,
 }
 
@@ -134,13 +167,14 @@ impl Core {
             model,
             queues,
             dma,
+            rings: RingOptions::default(),
             state: State::default(),
         }
     }
 
     /// Features offered to a driver of this kind.
     pub(crate) fn offered(&self, legacy: bool) -> u64 {
-        let common = self.model.features() | INDIRECT_DESC | EVENT_IDX;
+        let common = self.model.features() | self.rings.features(legacy);
         if legacy {
             common | NOTIFY_ON_EMPTY | ANY_LAYOUT
         } else {

@@ -23,7 +23,7 @@ pub mod rng;
 #[cfg(test)]
 mod testing;
 
-pub use core::{Model, Rings};
+pub use core::{Model, RingOptions, Rings};
 pub use queue::{Chain, Piece, Queue};
 
 /// Features that belong to the ring and the transport (VIRTIO 1.2, section 6).
@@ -38,4 +38,6 @@ pub mod feature {
     pub const EVENT_IDX: u64 = 1 << 29;
     /// A driver of version 1 and later.
     pub const VERSION_1: u64 = 1 << 32;
+    /// Rings are packed.
+    pub const RING_PACKED: u64 = 1 << 34;
 }

@@ -1,4 +1,4 @@
-//! virtio over memory registers (VIRTIO 1.2, section 4.2), version 2; microvm's way.
+//! virtio over memory registers (VIRTIO 1.2, section 4.2), microvm's way: version 2, or version 1 for legacy drivers (4.2.4).
 //!
 //! ```text
 //! 0x000 "virt"   0x004 version 2   0x008 device id   0x00c vendor "QEMU"
@@ -6,8 +6,8 @@
 //! 0x030 queue select   0x034 largest size   0x038 size   0x044 on   0x050 kick
 //! 0x060 interrupt status   0x064 acknowledge   0x070 status
 //! 0x080 0x084 descriptors   0x090 0x094 available ring   0x0a0 0x0a4 used ring   0x0fc generation   0x100 configuration
+//! version 1 instead of 0x044 and 0x080 to 0x0a4:   0x028 bytes of a page   0x03c alignment of used rings   0x040 queue's page
 //! ```
-//! GAP: version 1 (legacy) registers; drivers since 2015 know version 2.
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ use hw_core::{Device, StateError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::{Core, Model, Tell};
+use crate::core::{Core, Model, RingOptions, Tell};
 
 const MAGIC: u64 = 0x7472_6976;
 const VENDOR: u64 = 0x554d_4551;
@@ -34,12 +34,31 @@ pub struct VirtioMmio {
     core: Option<Core>,
     line: Line,
     news: u32,
+    legacy: Option<Legacy>,
+}
+
+/// What legacy drivers say of their queues' places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Legacy {
+    /// Bytes of a page, a power of two.
+    page: u32,
+    /// What used rings are aligned to, a power of two.
+    align: u32,
+}
+
+impl Legacy {
+    const POWER_ON: Self = Self { page: 1, align: 1 };
+
+    fn is_sound(self) -> bool {
+        self.page.is_power_of_two() && self.align.is_power_of_two()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
     core: Option<Value>,
     news: u32,
+    legacy: Option<Legacy>,
 }
 
 impl VirtioMmio {
@@ -49,7 +68,24 @@ impl VirtioMmio {
             core: model.map(|model| Core::new(model, Dma::new(memory))),
             line,
             news: 0,
+            legacy: None,
         }
+    }
+
+    /// The same slot with the registers of version 1.
+    #[must_use]
+    pub fn for_legacy(mut self) -> Self {
+        self.legacy = Some(Legacy::POWER_ON);
+        self
+    }
+
+    /// The same slot with other rings than the usual ones.
+    #[must_use]
+    pub fn with_rings(mut self, rings: RingOptions) -> Self {
+        if let Some(core) = &mut self.core {
+            core.rings = rings;
+        }
+        self
     }
 
     fn tell(&mut self, tell: &Tell) {
@@ -66,19 +102,25 @@ impl VirtioMmio {
         if let Some(core) = &mut self.core {
             core.reset();
         }
+        self.legacy = self.legacy.map(|_| Legacy::POWER_ON);
         self.news = 0;
         self.line.set(false);
     }
 
     fn register(&mut self, offset: u64) -> u64 {
         let news = self.news;
+        let legacy = self.legacy;
         let Some(core) = &mut self.core else {
             return 0;
         };
         match offset {
-            0x010 => core.offered_half(false).into(),
+            0x010 => core.offered_half(legacy.is_some()).into(),
             0x034 => core.queue().map_or(0, |q| q.most().into()),
-            0x044 => core.queue().map_or(0, |q| q.is_on().into()),
+            0x040 => match (legacy, core.queue()) {
+                (Some(legacy), Some(queue)) => queue.descriptors / u64::from(legacy.page),
+                _ => 0,
+            },
+            0x044 if legacy.is_none() => core.queue().map_or(0, |q| q.is_on().into()),
             0x060 => news.into(),
             0x070 => core.status().into(),
             0x0fc => core.generation().into(),
@@ -93,6 +135,17 @@ impl VirtioMmio {
                 self.line.set(self.news != 0);
             }
             0x070 if value == 0 => self.reset_device(),
+            0x040 if value == 0 && self.legacy.is_some() => self.reset_device(),
+            0x028 if self.legacy.is_some() => {
+                let legacy = self.legacy.as_mut();
+                // The lowest bit, where it is no power of two.
+                let page = 1_u32.checked_shl(value.trailing_zeros()).unwrap_or(1);
+                legacy.into_iter().for_each(|legacy| legacy.page = page);
+            }
+            0x03c if value.is_power_of_two() => {
+                let legacy = self.legacy.as_mut();
+                legacy.into_iter().for_each(|legacy| legacy.align = value);
+            }
             0x050 => {
                 let index = usize::try_from(value).unwrap_or(usize::MAX);
                 if let Some(tell) = self.core.as_mut().map(|core| core.kick(index)) {
@@ -100,8 +153,11 @@ impl VirtioMmio {
                 }
             }
             _ => {
-                if let Some(core) = &mut self.core {
-                    set(core, offset, value);
+                let legacy = self.legacy;
+                match (&mut self.core, legacy) {
+                    (Some(core), None) => set(core, offset, value),
+                    (Some(core), Some(legacy)) => set_legacy(core, legacy, offset, value),
+                    (None, _) => {}
                 }
             }
         }
@@ -126,6 +182,26 @@ fn set(core: &mut Core, offset: u64, value: u32) {
         0x044 if value & 1 != 0 => core.switch_on(),
         0x070 => core.set_status(low8(value.into()), false),
         0x080..=0x0a7 => set_place(core, offset, value),
+        _ => {}
+    }
+}
+
+/// The same for legacy drivers.
+fn set_legacy(core: &mut Core, legacy: Legacy, offset: u64, value: u32) {
+    match offset {
+        0x020 => {
+            let half = core.driver_half();
+            core.take_half(half, value, true);
+        }
+        0x040 => {
+            if let Some(queue) = core.queue_to_set() {
+                let start = u64::from(value) * u64::from(legacy.page);
+                queue.lie_at(start, legacy.align.into());
+                core.switch_on();
+            }
+        }
+        0x070 => core.set_status(low8(value.into()), true),
+        0x014 | 0x024 | 0x030 | 0x038 => set(core, offset, value),
         _ => {}
     }
 }
@@ -164,6 +240,7 @@ impl Device for VirtioMmio {
         }
         match offset {
             0x000 => MAGIC,
+            0x004 if self.legacy.is_some() => 1,
             0x004 => 2,
             0x008 => self.core.as_ref().map_or(0, |core| core.model.id().into()),
             0x00c => VENDOR,
@@ -195,16 +272,22 @@ impl Device for VirtioMmio {
         save_record(&Saved {
             core: self.core.as_ref().map(Core::save),
             news: self.news,
+            legacy: self.legacy,
         })
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), StateError> {
         let saved: Saved = restore_record(state)?;
+        let same_kind = saved.legacy.is_some() == self.legacy.is_some();
+        if !same_kind || !saved.legacy.is_none_or(Legacy::is_sound) {
+            return Err(StateError("registers of another version".to_owned()));
+        }
         match (&mut self.core, saved.core) {
             (Some(core), Some(state)) => core.restore(&state)?,
             (None, None) => {}
             _ => return Err(StateError("a slot with another device".to_owned())),
         }
+        self.legacy = saved.legacy;
         self.news = saved.news & (QUEUE_NEWS | CONFIG_NEWS);
         self.line.set(self.news != 0);
         Ok(())

@@ -4,13 +4,15 @@
 //! ```text
 //! window 0  I/O     legacy registers, then the device's configuration
 //! window 1  memory  MSI-X: table at 0, pending bits at 0x800
-//! window 4  memory  0x0000 common, 0x1000 interrupt status, 0x2000 device, 0x3000 notify (4 bytes a queue)
+//! window 4  memory  0x0000 common, 0x1000 interrupt status, 0x2000 device, 0x3000 notify (4 bytes a queue);
+//!                   once more through configuration space
 //! ```
 
 mod common;
 mod legacy;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use hw_core::StateError;
 use hw_core::bits::{low8, low16, ones};
@@ -21,7 +23,7 @@ use hw_core::pci::{Bar, Config, Function, Identity, Msix, Pin};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::core::{Core, Model, Tell};
+use crate::core::{Core, Model, RingOptions, Tell};
 use crate::queue::NO_VECTOR;
 
 /// Vendor of every virtio device.
@@ -107,6 +109,7 @@ impl VirtioPci {
         ]
         .into_iter()
         .fold(config, with_part);
+        let config = window::with_window(config);
         let (msix, config) = Msix::new(config, MSIX_AT, vectors, (1, 0, 0x800), &wiring.lines);
         let dma = config.dma(&wiring.memory);
         Self {
@@ -118,6 +121,13 @@ impl VirtioPci {
             isr: 0,
             config_vector: NO_VECTOR,
         }
+    }
+
+    /// The same function with other rings than the usual ones.
+    #[must_use]
+    pub fn with_rings(mut self, rings: RingOptions) -> Self {
+        self.core.rings = rings;
+        self
     }
 
     fn tell(&mut self, tell: Tell) {
@@ -197,9 +207,18 @@ impl Function for VirtioPci {
         &mut self.config
     }
 
-    fn config_written(&mut self, _offset: usize, _bytes: usize) {
+    fn config_reads(&mut self, offset: usize, bytes: usize) {
+        if window::is_data(offset, bytes) {
+            self.window_to_data();
+        }
+    }
+
+    fn config_written(&mut self, offset: usize, bytes: usize) {
         self.pin.follow(&self.config);
         self.msix.follow(&self.config);
+        if window::is_data(offset, bytes) {
+            self.data_to_window();
+        }
     }
 
     fn window_read(&mut self, bar: u8, offset: u64, bytes: usize) -> u64 {

@@ -1,4 +1,4 @@
-//! A split virtqueue as the device sees it (VIRTIO 1.2, section 2.7).
+//! A virtqueue as the device sees it: what all have in common, and the split ring (VIRTIO 1.2, section 2.7).
 //!
 //! ```text
 //! descriptor, 16 bytes:  address u64, length u32, flags u16 (1 next, 2 device writes, 4 indirect), next u16
@@ -8,8 +8,10 @@
 
 use hw_core::bits::{low16, low32};
 use hw_core::memory::{Dma, DmaError};
+use packed::Packed;
 use serde::{Deserialize, Serialize};
 
+mod packed;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +19,6 @@ const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const INDIRECT: u16 = 4;
 const NO_INTERRUPT: u64 = 1;
-const NO_KICK: u64 = 1;
 /// Size of a descriptor in bytes.
 const DESCRIPTOR: u64 = 16;
 /// Descriptors that one request may have, indirect ones counted.
@@ -141,6 +142,8 @@ pub struct Queue {
     told: Option<u16>,
     /// Requests the device has taken and not given back.
     taken: u16,
+    /// The ring is packed; places then are: the ring itself, what the driver wants to hear of, what the device wants to.
+    packed: Option<Packed>,
 }
 
 /// No MSI-X vector.
@@ -163,6 +166,7 @@ impl Queue {
             next_used: 0,
             told: None,
             taken: 0,
+            packed: None,
         }
     }
 
@@ -178,9 +182,12 @@ impl Queue {
 
     /// Switches it on with the features agreed on. A size that is no power of two, or too large, leaves it off.
     pub fn switch_on(&mut self, features: u64) {
-        if !self.size.is_power_of_two() || self.size > self.most {
+        let packed = features & crate::feature::RING_PACKED != 0;
+        let fits = self.size.is_power_of_two() || packed && self.size > 0;
+        if !fits || self.size > self.most {
             return;
         }
+        self.packed = packed.then(Packed::default);
         self.event_idx = features & crate::feature::EVENT_IDX != 0;
         self.indirect = features & crate::feature::INDIRECT_DESC != 0;
         self.next_available = 0;
@@ -188,6 +195,14 @@ impl Queue {
         self.told = None;
         self.taken = 0;
         self.on = true;
+    }
+
+    /// Its rings lie behind each other from `start`, the used ring at a multiple of `align`, as legacy drivers have it.
+    pub(crate) fn lie_at(&mut self, start: u64, align: u64) {
+        let size = u64::from(self.size);
+        self.descriptors = start;
+        self.available = start + size * DESCRIPTOR;
+        self.used = (self.available + 6 + size * 2).next_multiple_of(align);
     }
 
     /// As after power-on.
@@ -198,8 +213,17 @@ impl Queue {
     /// Checks a saved queue against this one.
     pub(crate) fn is_sound(&self, most: u16) -> bool {
         self.most == most
-            && (!self.on || (self.size.is_power_of_two() && self.size <= most))
+            && (!self.on || (self.has_size() && self.size <= most))
             && self.taken <= self.size
+    }
+
+    fn has_size(&self) -> bool {
+        match &self.packed {
+            None => self.size.is_power_of_two(),
+            Some(packed) => {
+                packed.is_sound(self.size) && self.next_available.max(self.next_used) < self.size
+            }
+        }
     }
 
     /// The next request, if there is one.
@@ -209,6 +233,9 @@ impl Queue {
     pub fn pop(&mut self, dma: &Dma) -> Result<Option<Chain>, Broken> {
         if !self.on {
             return Ok(None);
+        }
+        if self.packed.is_some() {
+            return self.pop_packed(dma);
         }
         let index = low16(dma.read_uint(self.at(self.available, 2)?, 2)?);
         let waiting = index.wrapping_sub(self.next_available);
@@ -239,18 +266,6 @@ impl Queue {
         if self.event_idx {
             let at = self.at(self.used, 4 + u64::from(self.size) * 8)?;
             dma.write(at, &self.next_available.to_le_bytes())?;
-        }
-        Ok(())
-    }
-
-    /// Asks the guest for kicks, or asks it not to bother while the device looks by itself.
-    ///
-    /// # Errors
-    /// The ring is not in memory.
-    pub fn want_kicks(&self, dma: &Dma, wanted: bool) -> Result<(), Broken> {
-        if self.on && !self.event_idx {
-            let flags = if wanted { 0 } else { NO_KICK };
-            dma.write(self.used, &low16(flags).to_le_bytes())?;
         }
         Ok(())
     }
@@ -299,6 +314,9 @@ impl Queue {
         if !self.on {
             return Ok(());
         }
+        if self.packed.is_some() {
+            return self.push_packed(dma, head, written);
+        }
         let slot = u64::from(self.next_used & (self.size - 1));
         let mut entry = [0; 8];
         entry[..4].copy_from_slice(&u32::from(head).to_le_bytes());
@@ -316,6 +334,9 @@ impl Queue {
     /// # Errors
     /// The ring is not in memory.
     pub fn wants_interrupt(&mut self, dma: &Dma) -> Result<bool, Broken> {
+        if self.packed.is_some() {
+            return self.interrupts_packed(dma);
+        }
         if !self.on || self.told.unwrap_or(0) == self.next_used {
             return Ok(false);
         }

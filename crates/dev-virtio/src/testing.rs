@@ -90,6 +90,14 @@ impl Guest {
         head
     }
 
+    /// Offers room for `len` bytes in a ring whose parts lie behind each other from `start`.
+    pub(crate) fn legacy_offer(&self, start: u64, address: u64, len: u32) {
+        self.descriptor(start, 0, address, len, WRITE, 0);
+        let available = start + u64::from(SIZE) * 16;
+        self.put(available + 4, &0_u16.to_le_bytes());
+        self.put(available + 2, &1_u16.to_le_bytes());
+    }
+
     /// Makes a head available.
     pub(crate) fn publish(&mut self, head: u16) {
         let slot = u64::from(self.available % SIZE);

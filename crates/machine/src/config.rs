@@ -13,7 +13,7 @@ use dev_chipset::fw_cfg::Items;
 use firmware::kernel::Kernel;
 
 use crate::board::Board;
-use crate::device::DeviceOption;
+use crate::device::{DeviceOption, DiskOptions};
 use crate::machine::Machine;
 
 /// A debug console at a port.
@@ -51,6 +51,8 @@ pub struct DriveConfig {
     pub serial: String,
     /// Its place in the order of starting; the lowest first.
     pub boot_index: Option<u32>,
+    /// More about a virtio disk.
+    pub virtio: DiskOptions,
 }
 
 /// A flash that holds firmware, or its variables.
@@ -103,6 +105,8 @@ pub struct Config {
     pub no_graphic: bool,
     /// Seconds since 1970 that the clock shows at start.
     pub epoch: i64,
+    /// virtio devices in memory have the registers of version 1.
+    pub legacy_mmio: bool,
     /// There is an HPET.
     pub hpet: bool,
     /// More items for the firmware.

@@ -1,15 +1,21 @@
-//! The devices `-device` knows: a list.
+//! The devices `-device` knows: what they are called and take, and what the help says of them.
+
+mod disk;
+mod property;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use dev_chipset::small::{DebugExit, PvPanic};
-use dev_chipset::test_devices::{PcTestDevice, PciTestDevice};
-use dev_virtio::pci::{PciIdentity, VirtioPci};
-use dev_virtio::{Model, net, rng};
+use dev_virtio::RingOptions;
 use firmware::acpi::South;
-use hw_core::pci::{Function, devfn};
+use hw_core::pci::devfn;
 
-use crate::board::{Stage, virtio_wiring};
+use crate::board::Stage;
+pub use disk::DiskOptions;
+pub use property::{Kind, Property};
+pub use table::DEVICES;
 
 /// A `-device` option, split.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,192 +28,111 @@ pub struct DeviceOption {
     pub properties: BTreeMap<String, String>,
 }
 
+/// What a device is for, in the order of the help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Category {
+    /// Disks.
+    Storage,
+    /// Network cards.
+    Network,
+    /// Ports that somebody types at.
+    Input,
+    /// All else.
+    Misc,
+}
+
+impl Category {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Storage, "Storage"),
+        (Self::Network, "Network"),
+        (Self::Input, "Input"),
+        (Self::Misc, "Misc"),
+    ];
+}
+
+/// Puts a device on a board that is being built.
+type Add = fn(&mut Stage, &DeviceOption, South) -> Result<(), String>;
+
 /// A kind of device.
 pub struct DeviceType {
     /// The name `-device` has for it.
     pub name: &'static str,
+    /// Another one; may be empty.
+    pub alias: &'static str,
+    /// Where the help lists it.
+    pub category: Category,
     /// The bus it is on.
     pub bus: &'static str,
-    /// What the help says.
+    /// What the help says; may be empty.
     pub description: &'static str,
-    /// Properties, beside `id`, `bus` and `addr`.
-    pub properties: &'static [&'static str],
-    add: fn(&mut Stage, &DeviceOption, South) -> Result<(), String>,
+    /// Properties, beside `id` and `bus`.
+    pub properties: &'static [&'static [Property]],
+    /// How it is added; drives and fronts of character devices are part of the board's configuration instead.
+    add: Option<Add>,
 }
 
-/// All of them, by name.
-pub const DEVICES: &[DeviceType] = &[
-    DeviceType {
-        name: "isa-debug-exit",
-        bus: "ISA",
-        description: "",
-        properties: &["iobase", "iosize"],
-        add: |stage, option, _| {
-            let base = option.number("iobase", 0x501)?;
-            let size = option.number("iosize", 2)?;
-            let device = DebugExit::new(stage.core.control.clone());
-            stage.at_ports(Box::new(device), &[(0, port(base)?, size.clamp(1, 8))]);
-            Ok(())
-        },
-    },
-    DeviceType {
-        name: "pc-testdev",
-        bus: "ISA",
-        description: "",
-        properties: &[],
-        add: |stage, _, _| {
-            let core = &mut stage.core;
-            let number = core.next_number();
-            let device = PcTestDevice::new(number, &core.memory, &core.ports, &core.lines);
-            core.add(Box::new(device));
-            Ok(())
-        },
-    },
-    DeviceType {
-        name: "pci-testdev",
-        bus: "PCI",
-        description: "PCI Test Device",
-        properties: &[],
-        add: |stage, option, _| plug(stage, option, Box::new(PciTestDevice::default())),
-    },
-    DeviceType {
-        name: "pvpanic",
-        bus: "ISA",
-        description: "",
-        properties: &["ioport", "events"],
-        add: |stage, option, _| {
-            let base = option.number("ioport", 0x505)?;
-            let events = option.number("events", 7)?;
-            let events = u8::try_from(events).map_err(|_| option.wrong("events"))?;
-            let device = PvPanic::new(events, stage.core.control.clone());
-            stage.at_ports(Box::new(device), &[(0, port(base)?, 1)]);
-            Ok(())
-        },
-    },
-    DeviceType {
-        name: "virtio-rng-pci",
-        bus: "PCI",
-        description: "",
-        properties: &[],
-        add: |stage, option, south| {
-            let model = Box::new(rng::Rng::new(stage.wake()));
-            add_virtio(stage, option, south, ("virtio-rng-pci", rng::PCI), model)
-        },
-    },
-    DeviceType {
-        name: "virtio-net-pci",
-        bus: "PCI",
-        description: "",
-        properties: &["netdev", "mac"],
-        add: |stage, option, south| {
-            let model = card(stage, option)?;
-            add_virtio(stage, option, south, ("virtio-net-pci", net::PCI), model)
-        },
-    },
-];
+impl DeviceType {
+    /// Whether the board adds it by the option alone.
+    pub fn stands_alone(&self) -> bool {
+        self.add.is_some()
+    }
 
-/// A random number device or a network card in a slot of the bus.
-fn add_virtio(
-    stage: &mut Stage,
-    option: &DeviceOption,
-    south: South,
-    (name, who): (&'static str, PciIdentity),
-    model: Box<dyn Model>,
-) -> Result<(), String> {
-    let at = slot(stage, option)?;
-    let wiring = virtio_wiring(&stage.core, south, at >> 3);
-    let function = VirtioPci::new(name, who, model, wiring);
-    stage.core.pci.plug(at, Box::new(function));
-    Ok(())
+    /// The line of `-device help`.
+    fn line(&self) -> String {
+        let mut line = format!("name \"{}\", bus {}", self.name, self.bus);
+        for (word, text) in [("alias", self.alias), ("desc", self.description)] {
+            if !text.is_empty() {
+                line.push_str(&format!(", {word} \"{text}\""));
+            }
+        }
+        line.push('\n');
+        line
+    }
+
+    /// What `-device NAME,help` prints.
+    pub fn help(&self) -> String {
+        property::help(self.name, self.properties)
+    }
 }
 
-/// The card that a `-device` asks for, on the network that it names.
-fn card(stage: &mut Stage, option: &DeviceOption) -> Result<Box<dyn Model>, String> {
-    let Some(id) = option.properties.get("netdev") else {
-        // GAP: a card without a network, as the reference has it.
-        return Err("netdev property not set".to_owned());
+/// What `-device help` prints.
+pub fn help() -> String {
+    let of = |(category, title): (Category, &str)| {
+        let mut rows: Vec<&DeviceType> = DEVICES.iter().collect();
+        rows.retain(|device| device.category == category);
+        rows.sort_by_key(|device| device.name.to_ascii_lowercase());
+        let lines: String = rows.into_iter().map(DeviceType::line).collect();
+        format!("{title} devices:\n{lines}")
     };
-    let make = stage.networks.remove(id).ok_or_else(|| {
-        format!(
-            "Property '{}.netdev' can't find value '{id}'",
-            option.driver
-        )
-    })?;
-    let mut mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
-    mac[5] = u8::wrapping_add(mac[5], stage.cards);
-    stage.cards = stage.cards.wrapping_add(1);
-    if let Some(text) = option.properties.get("mac") {
-        mac = ethernet_address(text)?;
-    }
-    let network = make(stage.wake()).map_err(|error| format!("netdev {id}: {error}"))?;
-    Ok(Box::new(net::Net::new(network, mac)))
-}
-
-/// Six bytes, hexadecimal, with colons or dashes.
-fn ethernet_address(text: &str) -> Result<[u8; 6], String> {
-    let mut mac = [0; 6];
-    let parts: Vec<&str> = text.split([':', '-']).collect();
-    let bytes: Option<Vec<u8>> = parts
-        .iter()
-        .map(|part| u8::from_str_radix(part, 16).ok())
-        .collect();
-    match bytes {
-        Some(bytes) if bytes.len() == mac.len() => mac.copy_from_slice(&bytes),
-        _ => return Err("invalid syntax for ethernet address".to_owned()),
-    }
-    if mac[0] & 1 != 0 {
-        return Err("NIC cannot have multicast MAC address".to_owned());
-    }
-    Ok(mac)
+    Category::ALL.map(of).join("\n")
 }
 
 impl DeviceOption {
-    fn wrong(&self, property: &str) -> String {
-        format!("Parameter '{property}' expects a number in its range")
+    /// A property that is on or off; it was checked before.
+    fn switch(&self, name: &str, default: bool) -> bool {
+        let text = self.properties.get(name);
+        text.and_then(|text| property::switch(text))
+            .unwrap_or(default)
     }
 
-    /// A property that is a number, decimal or hexadecimal.
-    fn number(&self, property: &str, default: u64) -> Result<u64, String> {
-        let Some(text) = self.properties.get(property) else {
+    /// How a virtio device's rings are made.
+    fn rings(&self) -> RingOptions {
+        let usual = RingOptions::default();
+        RingOptions {
+            packed: self.switch("packed", usual.packed),
+            event_idx: self.switch("event_idx", usual.event_idx),
+            indirect_desc: self.switch("indirect_desc", usual.indirect_desc),
+        }
+    }
+
+    /// A property that is a number; it was checked before.
+    fn number(&self, name: &str, default: u64) -> Result<u64, String> {
+        let Some(text) = self.properties.get(name) else {
             return Ok(default);
         };
-        let number = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
-            Some(hex) => u64::from_str_radix(hex, 16),
-            None => text.parse(),
-        };
-        number.map_err(|_| format!("Parameter '{property}' expects a uint64 value"))
+        let number = property::number(text).and_then(|number| u64::try_from(number).ok());
+        number.ok_or_else(|| format!("Parameter '{name}' expects integer"))
     }
-}
-
-fn port(number: u64) -> Result<u16, String> {
-    u16::try_from(number).map_err(|_| format!("port 0x{number:x} does not exist"))
-}
-
-/// Puts a function into the slot of `addr`, or the next free one.
-fn plug(
-    stage: &mut Stage,
-    option: &DeviceOption,
-    function: Box<dyn Function>,
-) -> Result<(), String> {
-    let at = slot(stage, option)?;
-    stage.core.pci.plug(at, function);
-    Ok(())
-}
-
-fn slot(stage: &mut Stage, option: &DeviceOption) -> Result<u8, String> {
-    let at = match option.properties.get("addr") {
-        None => stage.core.pci.free_device(3).map(|device| devfn(device, 0)),
-        Some(text) => address(text),
-    };
-    let at = at.ok_or("PCI: no slot/function available")?;
-    if stage.core.pci.function(at).is_some() {
-        return Err(format!(
-            "PCI: slot {} function {} not available",
-            at >> 3,
-            at & 7
-        ));
-    }
-    Ok(at)
 }
 
 /// `slot` or `slot.function`, hexadecimal.
@@ -218,20 +143,27 @@ fn address(text: &str) -> Option<u8> {
     (slot < 32 && function < 8).then(|| devfn(slot, function))
 }
 
-/// A device type by its name.
+/// A device type by its name or its other name.
 pub fn find(name: &str) -> Option<&'static DeviceType> {
-    DEVICES.iter().find(|device| device.name == name)
+    let named = |device: &&DeviceType| device.name == name || device.alias == name;
+    DEVICES.iter().filter(|_| !name.is_empty()).find(named)
+}
+
+/// Whether a device is one that there is, and takes what is given.
+///
+/// # Errors
+/// The reference's words for what is wrong first.
+pub fn check(option: &DeviceOption) -> Result<&'static DeviceType, String> {
+    let kind = find(&option.driver)
+        .ok_or_else(|| format!("'{}' is not a valid device model name", option.driver))?;
+    property::check(option, kind.properties)?;
+    Ok(kind)
 }
 
 /// Adds a device to a machine that is being built.
 pub(crate) fn add(stage: &mut Stage, option: &DeviceOption, south: South) -> Result<(), String> {
-    let kind = find(&option.driver)
-        .ok_or_else(|| format!("'{}' is not a valid device model name", option.driver))?;
-    for property in option.properties.keys() {
-        let everyone = matches!(property.as_str(), "id" | "bus" | "addr");
-        if !everyone && !kind.properties.contains(&property.as_str()) {
-            return Err(format!("Property '{}.{property}' not found", kind.name));
-        }
+    match check(option)?.add {
+        Some(add) => add(stage, option, south),
+        None => Err(format!("'{}' needs a backend", option.driver)),
     }
-    (kind.add)(stage, option, south)
 }

@@ -8,7 +8,7 @@ use backend_core::disk::{Disk, Done, Geometry, Io, MemoryDisk};
 use dev_chipset::fw_cfg::Items;
 use hw_core::Request;
 
-use crate::device::DeviceOption;
+use crate::device::{DeviceOption, DiskOptions};
 use crate::*;
 
 /// A machine with KVM and the firmware of the package, or why there is none.
@@ -38,6 +38,7 @@ fn config(board: &str, firmware: &str) -> Result<Config, String> {
         boot_strict: false,
         no_graphic: true,
         epoch: 0,
+        legacy_mmio: false,
         hpet: true,
         items: Items::new(),
     })
@@ -206,6 +207,7 @@ fn boots_from(board: &str, place: DrivePlace) {
         cd: false,
         serial: String::new(),
         boot_index: None,
+        virtio: DiskOptions::default(),
     });
     config.devices.push(DeviceOption {
         driver: "isa-debug-exit".to_owned(),

@@ -8,7 +8,7 @@ use backend_core::disk::Disk;
 use block::core::{CacheMode, Node, Root};
 use block::{Flags, Layer, Session};
 use dev_storage::backing::BlockDisk;
-use machine::device::DeviceOption;
+use machine::device::{DeviceOption, DiskOptions};
 use machine::{DriveConfig, DrivePlace, FlashConfig, MakeDisk};
 use object::Objects;
 use qapi::{Error, Result, Value};
@@ -115,6 +115,7 @@ impl Disks {
                 cd: request.cd,
                 serial: request.serial.clone(),
                 boot_index: None,
+                virtio: DiskOptions::default(),
             });
         }
         for device in plan.drive_devices() {
@@ -309,8 +310,12 @@ impl Disks {
         }
         let node = self.nodes.iter().find(|node| node.name() == id);
         let node = node.ok_or_else(|| {
-            let text = format!("Property '{}.drive' can't find value '{id}'", device.driver);
-            Error::new(text)
+            // A virtio disk's properties are those of the device behind its function.
+            let owner = match device.driver.as_str() {
+                "virtio-blk-pci" => "virtio-blk-device",
+                other => other,
+            };
+            Error::new(format!("Property '{owner}.drive' can't find value '{id}'"))
         })?;
         let cd = device.driver == "ide-cd";
         let read_only = cd || node.read_only();
@@ -330,7 +335,7 @@ impl Disks {
         taken: &mut Taken,
         before: usize,
     ) -> Result<DriveConfig> {
-        check_properties(device)?;
+        machine::device::check(device).map_err(Error::new)?;
         let property = |name: &str| device.properties.get(name).map(String::as_str);
         let cd = device.driver == "ide-cd";
         let backend = property("drive").filter(|id| spare.contains_key(*id));
@@ -368,6 +373,7 @@ impl Disks {
             serial: property("serial").map_or(medium.serial, str::to_owned),
             medium: medium.make,
             boot_index: property("bootindex").map(number).transpose()?,
+            virtio: DiskOptions::read(device).map_err(Error::new)?,
         })
     }
 
@@ -468,29 +474,6 @@ impl Taken {
 /// Disks of `if=none` by their id, until a device takes them.
 type Spare = BTreeMap<String, Medium>;
 
-fn check_properties(device: &DeviceOption) -> Result<()> {
-    const KNOWN: [&str; 9] = [
-        "id",
-        "drive",
-        "serial",
-        "bus",
-        "unit",
-        "bootindex",
-        "addr",
-        "werror",
-        "rerror",
-    ];
-    let mut keys = device.properties.iter();
-    match keys.find(|(key, _)| !KNOWN.contains(&key.as_str())) {
-        // GAP: the other properties of the reference.
-        Some((other, _)) => Err(Error::new(format!(
-            "property '{}.{other}' is not supported yet",
-            device.driver
-        ))),
-        None => Ok(()),
-    }
-}
-
 fn number(text: &str) -> Result<u32> {
     text.parse()
         .map_err(|_| Error::new(format!("'{text}' is not a number")))
@@ -517,6 +500,7 @@ fn empty_cd(taken: &mut Taken, drives: &[DriveConfig]) -> Option<DriveConfig> {
         cd: true,
         serial: String::new(),
         boot_index: None,
+        virtio: DiskOptions::default(),
     })
 }
 

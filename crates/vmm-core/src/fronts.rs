@@ -149,16 +149,7 @@ impl Fronts {
 
     /// `-device isa-serial` and `-device isa-debugcon`.
     fn named(&mut self, device: &DeviceOption) -> Result<()> {
-        const KNOWN: [&str; 5] = ["id", "chardev", "index", "iobase", "bus"];
-        if let Some(other) = device
-            .properties
-            .keys()
-            .find(|key| !KNOWN.contains(&key.as_str()))
-        {
-            // GAP: the other properties of the reference.
-            let text = format!("property '{}.{other}' is not supported yet", device.driver);
-            return Err(Error::new(text));
-        }
+        machine::device::check(device).map_err(Error::new)?;
         let driver = &device.driver;
         let id = device.properties.get("chardev");
         let id = id.ok_or_else(|| match driver.as_str() {

@@ -251,6 +251,8 @@ pub struct Plan {
     pub machine: String,
     /// `-M`: an HPET is wanted.
     pub hpet: bool,
+    /// `-global virtio-mmio.force-legacy=`.
+    pub legacy_mmio: bool,
     /// `-M graphics=`.
     pub graphics: bool,
     /// `-m` in bytes.
@@ -344,6 +346,7 @@ impl Default for Plan {
         Self {
             machine: "pc".to_owned(),
             hpet: true,
+            legacy_mmio: false,
             graphics: true,
             ram: 128 << 20,
             smp: Smp::default(),

@@ -106,6 +106,7 @@ fn config(plan: &Plan) -> Result<Config> {
         boot_strict: plan.boot_strict,
         no_graphic: plan.nographic || !plan.graphics,
         epoch: plan.rtc_base.unwrap_or_else(now),
+        legacy_mmio: plan.legacy_mmio,
         hpet: plan.hpet,
         items: items(plan)?,
     })

@@ -61,7 +61,7 @@ const LINK_RESET: u32 = 1;
 const NO_DRIVE: u32 = 0x7f;
 
 /// All that is saved, beside the drive.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct State {
     list: u64,
     frames: u64,
@@ -445,7 +445,7 @@ impl Port {
 
     pub(super) fn save(&self) -> Value {
         save_record(&Saved {
-            state: self.state,
+            state: self.state.clone(),
             drive: self.drive.as_ref().map(Drive::save),
         })
     }

@@ -9,7 +9,6 @@
 use hw_core::bits::{low8, low16, low32};
 
 use super::VirtioPci;
-use crate::Queue;
 use crate::queue::NO_VECTOR;
 
 /// Size of a page, and what the used ring is aligned to.
@@ -79,16 +78,9 @@ impl VirtioPci {
             return;
         }
         if let Some(queue) = self.core.queue_to_set() {
-            place(queue, page * PAGE);
+            queue.size = queue.most();
+            queue.lie_at(page * PAGE, PAGE);
             self.core.switch_on();
         }
     }
-}
-
-fn place(queue: &mut Queue, start: u64) {
-    let size = u64::from(queue.most());
-    queue.size = queue.most();
-    queue.descriptors = start;
-    queue.available = start + size * 16;
-    queue.used = (queue.available + 6 + size * 2).next_multiple_of(PAGE);
 }

@@ -8,6 +8,8 @@ use super::{VirtioPci, Wiring};
 use crate::blk::{Blk, BlkOptions, PCI};
 use crate::testing::{AVAILABLE, DESCRIPTORS, Guest, SIZE, USED};
 
+mod window;
+
 type SharedDisk = Arc<Mutex<MemoryDisk>>;
 
 struct Bench {

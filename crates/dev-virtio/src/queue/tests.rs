@@ -4,6 +4,8 @@ use super::{Broken, Piece, Queue, passed};
 use crate::feature::{EVENT_IDX, INDIRECT_DESC};
 use crate::testing::{AVAILABLE, DESCRIPTORS, Guest, SIZE, USED};
 
+mod packed;
+
 fn set_up(features: u64) -> (Guest, Queue, Dma) {
     let guest = Guest::new();
     let queue = guest.queue(features);

@@ -51,6 +51,8 @@ pub trait Function: Send + Any {
     fn config(&self) -> &Config;
     /// Configuration space, to change.
     fn config_mut(&mut self) -> &mut Config;
+    /// The guest is about to read configuration space: what mirrors something is brought up to date.
+    fn config_reads(&mut self, _offset: usize, _bytes: usize) {}
     /// The guest wrote to configuration space; the write is done already.
     fn config_written(&mut self, _offset: usize, _bytes: usize) {}
     /// Reads from window `bar`.
@@ -225,9 +227,12 @@ impl Bus {
     }
 
     /// Reads configuration space.
-    pub fn config_read(&self, bus: u8, devfn: u8, offset: usize, bytes: usize) -> u64 {
-        match self.slots.get(&devfn) {
-            Some(slot) if bus == 0 => slot.function.config().read(offset, bytes),
+    pub fn config_read(&mut self, bus: u8, devfn: u8, offset: usize, bytes: usize) -> u64 {
+        match self.slots.get_mut(&devfn) {
+            Some(slot) if bus == 0 => {
+                slot.function.config_reads(offset, bytes);
+                slot.function.config().read(offset, bytes)
+            }
             _ => ones(bytes),
         }
     }

@@ -5,6 +5,7 @@ use dev_chipset::wires;
 use dev_storage::ahci::{self, Ahci};
 use dev_storage::flash::{self, Flash};
 use dev_storage::ide::{Drive, DriveOptions, FIXED_PORTS, PiixIde};
+use dev_virtio::RingOptions;
 use dev_virtio::blk::{self, Blk, BlkOptions};
 use dev_virtio::mmio::{self, VirtioMmio};
 use dev_virtio::pci::{VirtioPci, Wiring};
@@ -162,9 +163,15 @@ fn add_ahci(stage: &mut Stage, drives: [Option<Drive>; ahci::PORTS]) {
 }
 
 fn options(drive: &DriveConfig, queues: u32) -> BlkOptions {
+    let virtio = &drive.virtio;
+    let usual = u16::try_from(queues.clamp(1, 64)).unwrap_or(1);
     BlkOptions {
-        queues: u16::try_from(queues.clamp(1, 64)).unwrap_or(1),
+        queues: virtio.queues.unwrap_or(usual),
+        queue_size: virtio.queue_size,
         serial: drive.serial.clone(),
+        discard: virtio.discard,
+        write_zeroes: virtio.write_zeroes,
+        config_wce: virtio.config_wce,
         ..BlkOptions::default()
     }
 }
@@ -188,18 +195,34 @@ fn add_virtio(
     let options = options(&drive, cpus);
     let disk = needed(stage, &mut drive)?;
     let core = &mut stage.core;
-    let slot = core
-        .pci
-        .free_device(FIRST_FREE)
-        .ok_or_else(|| BuildError::Drive("PCI: no slot/function available".to_owned()))?;
+    let free = core.pci.free_device(FIRST_FREE);
+    let at = match (drive.virtio.address, free) {
+        (Some(at), _) if core.pci.function(at).is_some() => {
+            let (slot, function) = (at >> 3, at & 7);
+            let why = format!("PCI: slot {slot} function {function} not available");
+            return Err(BuildError::Drive(why));
+        }
+        (Some(at), _) => at,
+        (None, Some(slot)) => devfn(slot, 0),
+        (None, None) => {
+            let why = "PCI: no slot/function available";
+            return Err(BuildError::Drive(why.to_owned()));
+        }
+    };
+    let slot = at >> 3;
     if let Some(index) = drive.boot_index {
-        let path = format!("/pci@i0cf8/scsi@{slot:x}/disk@0,0");
+        let function = match at & 7 {
+            0 => String::new(),
+            function => format!(",{function:x}"),
+        };
+        let path = format!("/pci@i0cf8/scsi@{slot:x}{function}/disk@0,0");
         stage.boot_paths.push((index, path));
     }
     let wiring = virtio_wiring(core, south, slot);
     let model = Box::new(Blk::new(disk, options));
     let function = VirtioPci::new("virtio-blk-pci", blk::PCI, model, wiring);
-    core.pci.plug(devfn(slot, 0), Box::new(function));
+    let function = function.with_rings(drive.virtio.rings);
+    core.pci.plug(at, Box::new(function));
     Ok(())
 }
 
@@ -209,6 +232,7 @@ pub(super) fn add_slots(
     config: &mut Config,
 ) -> Result<Vec<(u8, u32, u32)>, BuildError> {
     let (first, count, gsi) = SLOTS;
+    let legacy = config.legacy_mmio;
     let drives = std::mem::take(&mut config.drives);
     if drives.len() > usize::from(count) {
         return Err(BuildError::Drive(format!("microvm has {count} slots")));
@@ -218,6 +242,7 @@ pub(super) fn add_slots(
     for n in 0..count {
         let at = first + u32::from(n) * SLOT_SIZE;
         let irq = gsi + u32::from(n);
+        let mut rings = RingOptions::default();
         let model = match drives.next() {
             None => None,
             Some(drive) if drive.place != DrivePlace::Virtio => {
@@ -226,13 +251,15 @@ pub(super) fn add_slots(
             }
             Some(mut drive) => {
                 let options = options(&drive, 1);
+                rings = drive.virtio.rings;
                 let disk = needed(stage, &mut drive)?;
                 used.push((n, at, irq));
                 Some(Box::new(Blk::new(disk, options)) as Box<dyn dev_virtio::Model>)
             }
         };
         let line = stage.core.lines.line(wires::GSI + irq as usize);
-        let slot = VirtioMmio::new(model, line, &stage.core.memory);
+        let slot = VirtioMmio::new(model, line, &stage.core.memory).with_rings(rings);
+        let slot = if legacy { slot.for_legacy() } else { slot };
         let number = stage.core.add(Box::new(slot));
         change(&stage.core.memory).map(u64::from(at), mmio::SIZE, 1, Backing::device(number, 0));
     }

@@ -17,7 +17,7 @@ use super::Step;
 use crate::board::{self, find_board};
 use crate::config::{Config, DebugPort, DriveConfig, DrivePlace, FlashConfig, MakeDisk};
 use crate::core::Core;
-use crate::device::{DEVICES, DeviceOption};
+use crate::device::{DEVICES, DeviceOption, DeviceType, DiskOptions};
 
 /// The boards: together they have every device.
 pub const BOARDS: [&str; 3] = ["pc", "q35", "microvm"];
@@ -74,25 +74,26 @@ impl Disks {
             cd,
             serial: String::new(),
             boot_index: None,
+            virtio: DiskOptions::default(),
         }
     }
 }
 
-/// Every device of the list, each as a user would ask for it with what it cannot do without.
+/// Every device of the list that the board adds by itself, each as a user would ask for it with what it cannot do without.
 fn devices() -> Vec<DeviceOption> {
-    let option = |name: &str, properties: &[&str]| DeviceOption {
-        text: name.to_owned(),
-        driver: name.to_owned(),
-        properties: properties
-            .iter()
-            .filter(|property| **property == "netdev")
-            .map(|property| ((*property).to_owned(), "net0".to_owned()))
-            .collect(),
+    let option = |kind: &DeviceType| {
+        let properties = kind.properties.iter().copied().flatten();
+        let needed = properties.filter(|property| property.name == "netdev");
+        DeviceOption {
+            text: kind.name.to_owned(),
+            driver: kind.name.to_owned(),
+            properties: needed
+                .map(|property| (property.name.to_owned(), "net0".to_owned()))
+                .collect(),
+        }
     };
-    let kinds = DEVICES.iter();
-    kinds
-        .map(|kind| option(kind.name, kind.properties))
-        .collect()
+    let kinds = DEVICES.iter().filter(|kind| kind.stands_alone());
+    kinds.map(option).collect()
 }
 
 fn config(name: &str, disks: &mut Disks) -> Config {
@@ -134,6 +135,7 @@ fn config(name: &str, disks: &mut Disks) -> Config {
         boot_strict: false,
         no_graphic: true,
         epoch: 1_000_000_000,
+        legacy_mmio: false,
         hpet: true,
         items: Items::new(),
     }
@@ -417,7 +419,8 @@ impl Rig {
                 answers.push((at, self.core.memory_read(0, at, 4)));
             }
         }
-        for (devfn, ..) in self.core.pci.functions().collect::<Vec<_>>() {
+        let functions: Vec<u8> = self.core.pci.functions().map(|(devfn, ..)| devfn).collect();
+        for devfn in functions {
             for offset in (0..256).step_by(4) {
                 let value = self.core.pci.config_read(0, devfn, offset, 4);
                 answers.push((u64::from(devfn) << 16 | offset as u64, value));

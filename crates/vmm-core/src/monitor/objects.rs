@@ -186,23 +186,10 @@ fn properties(name: &str) -> Result<Vec<ObjectPropertyInfo>> {
         default_value: None,
     };
     if let Some(device) = DEVICES.iter().find(|device| device.name == name) {
-        let own = device.properties.iter();
-        return Ok(own.map(|name| string(name, "uint32")).collect());
+        let all = device.properties.iter().copied().flatten();
+        return Ok(all.map(|one| string(one.name, one.kind.name())).collect());
     }
-    let drive: &[(&str, &str)] = match name {
-        "virtio-blk-pci" => &[
-            ("addr", "int32"),
-            ("bootindex", "int32"),
-            ("drive", "str"),
-            ("serial", "str"),
-        ],
-        "virtio-blk-device" => &[("bootindex", "int32"), ("drive", "str"), ("serial", "str")],
-        "ide-hd" | "ide-cd" => &[
-            ("bootindex", "int32"),
-            ("drive", "str"),
-            ("serial", "str"),
-            ("unit", "uint32"),
-        ],
+    let keys: &[(&str, &str)] = match name {
         _ if name.ends_with("-machine") && is_type(name) => {
             let mut all = crate::opt::PARAMETERS.iter();
             let machine = all.find(|(option, _)| *option == "machine");
@@ -211,10 +198,7 @@ fn properties(name: &str) -> Result<Vec<ObjectPropertyInfo>> {
         _ if is_type(name) => &[],
         _ => return Err(no_type(name)),
     };
-    Ok(drive
-        .iter()
-        .map(|(name, kind)| string(name, kind))
-        .collect())
+    Ok(keys.iter().map(|(name, kind)| string(name, kind)).collect())
 }
 
 /// An object of the tree: its type, and its properties beside that.

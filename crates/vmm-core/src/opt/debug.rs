@@ -1,11 +1,11 @@
 //! Devices by name, how the program starts and ends, logs.
 
-use machine::device::{DEVICES, DeviceOption};
+use machine::device::DeviceOption;
 use qapi::{Error, Result, Value};
 
 use super::values::pairs;
 use super::{Action, OptionEntry};
-use crate::plan::{CHAR_DEVICES, DRIVE_DEVICES, PanicAction, Plan};
+use crate::plan::{PanicAction, Plan};
 
 pub(super) const OPTIONS: &[OptionEntry] = &[
     OptionEntry {
@@ -144,21 +144,20 @@ fn device(plan: &mut Plan, value: &str) -> Result<()> {
         text: value.to_owned(),
         ..DeviceOption::default()
     };
+    let mut driver = None;
     for (key, value) in given(value)? {
         if key == "driver" {
-            option.driver = value;
+            driver = Some(value);
         } else {
             option.properties.insert(key, value);
         }
     }
-    let driver = option.driver.as_str();
-    let known = machine::device::find(driver).is_some()
-        || DRIVE_DEVICES.contains(&driver)
-        || CHAR_DEVICES.contains(&driver);
-    if !known {
+    option.driver = driver.ok_or_else(|| Error::new("Parameter 'driver' is missing"))?;
+    let Some(kind) = machine::device::find(&option.driver) else {
         let text = format!("'{}' is not a valid device model name", option.driver);
         return Err(Error::new(text));
-    }
+    };
+    kind.name.clone_into(&mut option.driver);
     let id = option.properties.get("id");
     let same = |device: &DeviceOption| id.is_some() && device.properties.get("id") == id;
     if plan.devices.iter().any(same) {
@@ -239,17 +238,23 @@ pub(super) fn log_items() -> String {
     )
 }
 
-/// What `-device help` prints.
-pub(super) fn devices() -> String {
-    let lines = DEVICES.iter().map(|device| {
-        let text = if device.description.is_empty() {
-            String::new()
-        } else {
-            format!(", desc \"{}\"", device.description)
-        };
-        format!("name \"{}\", bus {}{text}\n", device.name, device.bus)
-    });
-    format!("Misc devices:\n{}", lines.collect::<String>())
+/// What `-device help` and `-device NAME,help` print, if that is what a value asks for.
+pub(super) fn device_help(value: &str) -> Result<Option<String>> {
+    if value.starts_with('{') {
+        return Ok(None);
+    }
+    let asks = |word: &str| matches!(word, "help" | "?");
+    let pairs = pairs(value, "driver");
+    let driver = pairs.iter().find(|(key, _)| key == "driver");
+    match driver {
+        Some((_, name)) if asks(name) => Ok(Some(machine::device::help())),
+        Some((_, name)) if pairs.iter().any(|(key, _)| asks(key)) => {
+            let kind = machine::device::find(name);
+            let kind = kind.ok_or_else(|| Error::new(format!("Device '{name}' not found")))?;
+            Ok(Some(kind.help()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Switches that may be said to be off, as they are.
@@ -286,9 +291,11 @@ fn global(plan: &mut Plan, value: &str) -> Result<()> {
 /// Gives devices the defaults that `-global` sets. A property that a device has not is refused with the device.
 pub(super) fn apply_globals(plan: &mut Plan) -> Result<()> {
     for (driver, property, value) in &plan.globals {
-        let known = machine::device::find(driver).is_some()
-            || DRIVE_DEVICES.contains(&driver.as_str())
-            || CHAR_DEVICES.contains(&driver.as_str());
+        if (driver.as_str(), property.as_str()) == ("virtio-mmio", "force-legacy") {
+            plan.legacy_mmio = super::values::switch(property, value)?;
+            continue;
+        }
+        let known = machine::device::find(driver).is_some();
         let board = matches!(driver.as_str(), "PIIX4_PM" | "ICH9-LPC");
         // GAP: devices of the board have no properties yet; what they do is what "off" asks for.
         if board && !matches!(value.as_str(), "0" | "off") {

@@ -116,7 +116,7 @@ pub(crate) fn parse_as(words: &[String], plan: Plan) -> Result<Outcome> {
             Action::Print(text) => return Ok(Outcome::Print(text())),
             Action::Value(_) => {
                 let value = argument()?;
-                if let Some(text) = help_of(option.name, value) {
+                if let Some(text) = help_of(option.name, word, value)? {
                     return Ok(Outcome::Print(text));
                 }
                 apply(&mut plan, option, word, value)?;
@@ -145,22 +145,25 @@ fn apply(plan: &mut Plan, option: &OptionEntry, word: &str, value: &str) -> Resu
 }
 
 /// The list that `help` as a value asks for.
-fn help_of(option: &str, value: &str) -> Option<String> {
-    if !matches!(value, "help" | "?") {
-        return None;
+fn help_of(option: &str, word: &str, value: &str) -> Result<Option<String>> {
+    if option == "device" {
+        let help = debug::device_help(value);
+        return help.map_err(|error| error.prefix(format!("{word} {value}: ")));
     }
-    match option {
+    if !matches!(value, "help" | "?") {
+        return Ok(None);
+    }
+    Ok(match option {
         "machine" | "M" => Some(machine::machines()),
         "accel" => Some(crate::accel::help()),
         "cpu" => Some(crate::cpu::help()),
-        "device" => Some(debug::devices()),
         "d" => Some(debug::log_items()),
         "chardev" => Some(chars::backends()),
         "object" => Some(objects::types()),
         "vga" => Some(chars::video_cards()),
         "netdev" => Some("Available netdev backend types:\n".to_owned()),
         _ => None,
-    }
+    })
 }
 
 /// What `-help` prints.

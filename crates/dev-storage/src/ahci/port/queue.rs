@@ -7,6 +7,9 @@
 //! A command moves in pieces, so that all slots together hold a bounded amount of memory. Of two commands over the same sectors
 //! either may be first; hosts do not queue such.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use backend_core::disk::{Done, Op};
 use hw_core::memory::{Dma, DmaError};
 use serde::{Deserialize, Serialize};
@@ -148,9 +151,9 @@ fn move_all(table: &mut Table, dma: &Dma, way: Way, data: &mut [u8]) -> Result<(
 }
 
 /// The queued commands of a port, by slot.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Queue {
-    commands: [Option<Command>; SLOTS as usize],
+    commands: BTreeMap<u8, Command>,
 }
 
 impl Queue {
@@ -166,11 +169,10 @@ impl Queue {
         drive: &mut Drive,
         dma: &Dma,
     ) -> Result<(), Fault> {
-        let place = &mut self.commands[usize::from(slot % SLOTS)];
-        if place.is_some() {
+        let Entry::Vacant(place) = self.commands.entry(slot) else {
             tracing::debug!(slot, "a queued command where one is at work");
             return Ok(());
-        }
+        };
         let command = place.insert(Command::parse(raw, table, drive.write_cache()));
         if command.writes && drive.is_read_only() {
             return Err(Fault::Drive(error::ABRT));
@@ -192,8 +194,7 @@ impl Queue {
         drive: &mut Drive,
         dma: &Dma,
     ) -> Result<bool, Fault> {
-        let place = &mut self.commands[usize::from(slot % SLOTS)];
-        let Some(command) = place else {
+        let Some(command) = self.commands.get_mut(&slot) else {
             return Ok(false);
         };
         if std::mem::take(&mut command.again) {
@@ -208,7 +209,7 @@ impl Queue {
             }));
         }
         if command.advance(done, dma)? {
-            *place = None;
+            self.commands.remove(&slot);
             return Ok(true);
         }
         command.ask(slot, drive, dma)?;
@@ -217,14 +218,15 @@ impl Queue {
 
     /// The sector at which the command of a slot is.
     pub(super) fn sector(&self, slot: u8) -> u64 {
-        let command = &self.commands[usize::from(slot % SLOTS)];
-        command.as_ref().map_or(0, |command| command.next)
+        let command = self.commands.get(&slot);
+        command.map_or(0, |command| command.next)
     }
 
     /// Whether a saved one can be, on this drive.
     pub(super) fn is_sound(&self, drive: Option<&Drive>) -> bool {
-        self.commands.iter().flatten().all(|command| {
-            drive.is_some_and(|drive| drive.queues() && command.is_on(drive))
+        self.commands.iter().all(|(slot, command)| {
+            *slot < SLOTS
+                && drive.is_some_and(|drive| drive.queues() && command.is_on(drive))
                 && (command.left == 0) == command.flushing
                 && command.left <= MOST
         })
@@ -233,11 +235,9 @@ impl Queue {
     /// After a state was restored: what was at work begins again. Guest memory may come back later than devices, so a piece
     /// starts only when the disk has answered.
     pub(super) fn begin_again(&mut self, drive: &mut Drive) {
-        for (slot, command) in (0..).zip(&mut self.commands) {
-            if let Some(command) = command {
-                command.again = true;
-                drive.ask_queued(slot, Op::Flush, 0, Vec::new());
-            }
+        for (slot, command) in &mut self.commands {
+            command.again = true;
+            drive.ask_queued(*slot, Op::Flush, 0, Vec::new());
         }
     }
 }
