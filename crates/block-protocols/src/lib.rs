@@ -5,6 +5,8 @@ mod file;
 mod filter;
 pub mod nbd;
 mod null;
+mod percent;
+pub mod ssh;
 
 pub use filter::{FILTERS, OBJECTS};
 
@@ -18,4 +20,5 @@ pub const PROTOCOLS: &[&ProtocolDriver] = &[
     &null::NULL_CO,
     &null::NULL_AIO,
     &nbd::NBD,
+    &ssh::SSH,
 ];

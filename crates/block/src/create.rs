@@ -81,7 +81,9 @@ pub fn knows_its_name(format: &str) -> bool {
 /// Whether a disk that was just made reads as zeroes. `preallocated`: its clusters show what the file below holds.
 pub fn starts_as_zeroes(node: &Node, preallocated: bool) -> bool {
     match node.kind() {
-        Kind::Protocol(_) => node.driver() == "file" || node.driver().starts_with("null"),
+        Kind::Protocol(_) => {
+            ["file", "ssh"].contains(&node.driver()) || node.driver().starts_with("null")
+        }
         Kind::Filter(filter) => starts_as_zeroes(&filter.child().node(), preallocated),
         Kind::Format(mapped) if enciphered(mapped.format(), preallocated) => false,
         Kind::Format(_) if !preallocated => true,

@@ -60,7 +60,7 @@ impl ImageInfo {
                 info.actual_size = protocol.allocated();
                 if node.driver().starts_with("null") {
                     info.actual_size = Some(0);
-                } else if !node.driver().starts_with("nbd") {
+                } else if !["nbd", "ssh"].contains(&node.driver()) {
                     info.dirty = Some(false);
                     info.specific = Some(Dict::new());
                 }

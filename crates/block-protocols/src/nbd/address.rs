@@ -109,7 +109,7 @@ pub fn resolve(host: &str, port: &str) -> Result<Vec<SocketAddr>> {
 }
 
 /// A port by its number (of which, as in the C library, only 16 bits count) or its name.
-fn service(port: &str) -> Option<u16> {
+pub(crate) fn service(port: &str) -> Option<u16> {
     if let Ok(number) = port.parse::<u64>() {
         return u16::try_from(number & 0xffff).ok();
     }
