@@ -3,6 +3,7 @@
 
 mod disk;
 mod grub;
+mod info;
 mod killed;
 mod linux;
 mod microvm;
@@ -12,4 +13,7 @@ mod ovmf;
 mod probe;
 mod program;
 mod qtest;
+mod refused;
+mod signals;
 mod sleep;
+mod tables;

@@ -81,6 +81,7 @@ fn answers_are_those_of_the_reference() {
         ("query-memdev", none.clone()),
         ("query-iothreads", none.clone()),
         ("query-block", none.clone()),
+        ("query-blockstats", none.clone()),
         ("query-named-block-nodes", none.clone()),
         ("query-jobs", none.clone()),
         ("query-block-jobs", none.clone()),
@@ -144,6 +145,7 @@ fn the_human_monitor_says_what_the_reference_says() {
         "info vnc",
         "info balloon",
         "info block",
+        "info blockstats",
         "info block-jobs",
         "info memory_size_summary",
         "info hotpluggable-cpus",
@@ -208,8 +210,11 @@ fn disks_are_shown_as_the_reference_shows_them() {
         .collect();
     let look = |program: &Path| {
         let mut machine = Machine::start(program, &options, scratch.dir());
-        let blocks = machine.ok("query-block", &json!({}));
-        let text = machine.human("info block");
+        let blocks = json!([
+            machine.ok("query-block", &json!({})),
+            machine.ok("query-blockstats", &json!({})),
+        ]);
+        let text = machine.human("info block") + &machine.human("info blockstats");
         let mut nodes: Vec<String> = machine
             .ok("query-named-block-nodes", &json!({}))
             .as_array()

@@ -5,7 +5,7 @@
 use hw_core::bits::low8;
 use hw_core::clock::SECOND;
 use hw_core::device::{Device, HostEvent, StateError, restore_record, save_record};
-use hw_core::{Clock, Line};
+use hw_core::{Clock, Control, Line, Request};
 use qapi::calendar::{Date, date_of, seconds_of};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +37,8 @@ const B_UPDATE: u8 = 0x10;
 const B_BINARY: u8 = 4;
 const B_24_HOURS: u8 = 2;
 const C_ANY: u8 = 0x80;
+/// Interrupts that are owed at most: some minutes of the fastest.
+const MOST_OWED: u32 = 1 << 20;
 /// How long before a second's end the update bit is set.
 const UPDATE: u64 = 244_000;
 /// Frequency of the time base.
@@ -53,19 +55,26 @@ struct Registers {
     phase: u64,
     /// Up to when flags are worked out.
     seen: u64,
+    /// Periodic interrupts that the guest has not been given yet, where none may be lost.
+    owed: u32,
 }
 
 /// The clock.
 pub struct Rtc {
     registers: Registers,
     power_on: Vec<u8>,
+    /// What it would show at guest time zero if nobody had set it.
+    epoch: i64,
     clock: Clock,
     line: Line,
+    control: Control,
+    /// Periodic interrupts that came too fast for the guest are given later.
+    catches_up: bool,
 }
 
 impl Rtc {
     /// A clock that shows `epoch` (seconds since 1970) at guest time zero.
-    pub fn new(epoch: i64, clock: Clock, line: Line) -> Self {
+    pub fn new(epoch: i64, clock: Clock, line: Line, control: Control) -> Self {
         let mut memory = vec![0; 128];
         memory[A] = 0x26;
         memory[B] = B_24_HOURS;
@@ -77,10 +86,23 @@ impl Rtc {
                 epoch,
                 phase: 0,
                 seen: 0,
+                owed: 0,
             },
             power_on: memory,
+            epoch,
             clock,
             line,
+            control,
+            catches_up: false,
+        }
+    }
+
+    /// The same, and no periodic interrupt is lost: those that the guest was too slow for follow when it has read the flags.
+    #[must_use]
+    pub fn catching_up(self) -> Self {
+        Self {
+            catches_up: true,
+            ..self
         }
     }
 
@@ -172,6 +194,10 @@ impl Rtc {
         };
         self.registers.epoch = seconds_of(&date);
         self.registers.phase = now;
+        let passed = i64::try_from(now / SECOND).unwrap_or(i64::MAX);
+        let unset = self.epoch.saturating_add(passed);
+        let offset = self.registers.epoch.saturating_sub(unset);
+        self.control.ask(Request::ClockSet(offset));
     }
 
     fn period(&self) -> Option<u64> {
@@ -205,7 +231,15 @@ impl Rtc {
         if let Some(period) = self.period()
             && now / period != seen / period
         {
+            let told = u64::from(self.registers.memory[C] & B_PERIODIC == 0);
             self.registers.memory[C] |= B_PERIODIC;
+            if self.catches_up && self.registers.memory[B] & B_PERIODIC != 0 {
+                let lost = (now / period)
+                    .saturating_sub(seen / period)
+                    .saturating_sub(told);
+                let lost = u32::try_from(lost).unwrap_or(u32::MAX);
+                self.registers.owed = self.registers.owed.saturating_add(lost).min(MOST_OWED);
+            }
         }
         let (first, last) = (self.date_seconds(seen), self.date_seconds(now));
         if first != last && self.registers.memory[B] & B_SET == 0 {
@@ -219,6 +253,18 @@ impl Rtc {
             }
         }
         self.drive();
+    }
+
+    /// The guest has taken an interrupt; the next that it is owed follows.
+    fn give_owed(&mut self) {
+        if self.registers.memory[B] & B_PERIODIC == 0 {
+            self.registers.owed = 0;
+        }
+        if self.registers.owed > 0 {
+            self.registers.owed -= 1;
+            self.registers.memory[C] |= B_PERIODIC;
+            self.drive();
+        }
     }
 
     fn drive(&mut self) {
@@ -281,6 +327,7 @@ impl Device for Rtc {
             C => {
                 self.registers.memory[C] = 0;
                 self.drive();
+                self.give_owed();
                 u64::from(value)
             }
             _ => u64::from(value),

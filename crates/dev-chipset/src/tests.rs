@@ -116,7 +116,10 @@ impl Bench {
                 4,
             ),
             (Box::new(pit::Pit::new(clock(), line(wires::PIT))), 2),
-            (Box::new(rtc::Rtc::new(0, clock(), line(wires::RTC))), 1),
+            (
+                Box::new(rtc::Rtc::new(0, clock(), line(wires::RTC), Control::new())),
+                1,
+            ),
             (Box::new(dma::Dma8237::new()), 3),
             (Box::new(hpet::Hpet::new(clock(), &self.lines, 4)), 1),
             (

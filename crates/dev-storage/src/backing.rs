@@ -2,11 +2,14 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use backend_core::Wake;
 use backend_core::disk::{Disk, Done, Geometry, Io, Op};
 use block_core::{Root, WriteFlags, ZeroFlags};
 use reactor::Background;
+
+use crate::accounts::Accounts;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,7 @@ pub struct BlockDisk {
     wake: Wake,
     read_only: bool,
     done: Arc<Mutex<Vec<Done>>>,
+    accounts: Arc<Accounts>,
 }
 
 impl BlockDisk {
@@ -32,7 +36,14 @@ impl BlockDisk {
             wake,
             read_only,
             done: Arc::default(),
+            accounts: Arc::default(),
         }
+    }
+
+    /// The same, with what it does written into `accounts`.
+    #[must_use]
+    pub fn counted(self, accounts: Arc<Accounts>) -> Self {
+        Self { accounts, ..self }
     }
 }
 
@@ -50,8 +61,11 @@ impl Disk for BlockDisk {
         let root = Arc::clone(&self.root);
         let done = Arc::clone(&self.done);
         let wake = self.wake.clone();
+        let accounts = Arc::clone(&self.accounts);
+        let start = Instant::now();
         self.runtime.spawn(async move {
             let result = carry_out(&root, &mut io).await;
+            accounts.ended(&io, result.is_ok(), start);
             let result = result.map_err(|error| error.raw_os_error().unwrap_or(EIO));
             done.lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,12 @@
-//! SMBIOS tables (SMBIOS 2.8, 32-bit entry point): system, enclosure, processors, memory.
+//! SMBIOS tables (SMBIOS 2.8, 32-bit entry point): firmware and base board where the user describes them, system, enclosure,
+//! processors, connectors, texts, memory, on-board devices.
+
+mod given;
+#[cfg(test)]
+mod tests;
+
+use given::Builder;
+pub use given::{Fields, Given};
 
 /// Name of the entry point's item.
 pub const ANCHOR: &str = "etc/smbios/smbios-anchor";
@@ -20,65 +28,118 @@ pub struct System<'a> {
     pub topology: (u32, u32, u32),
     /// RAM below and from 4 GiB.
     pub memory: (u64, u64),
+    /// What the user says instead.
+    pub given: &'a Given,
+    /// What CPUID says of a processor: signature, features.
+    pub processor_id: (u32, u32),
 }
 
 /// Bytes a memory device describes at most.
-const DIMM: u64 = 16 << 30;
-
-struct Builder {
-    bytes: Vec<u8>,
-    count: u16,
-    largest: usize,
-}
-
-impl Builder {
-    /// Adds a structure: formatted part after its four header bytes, then strings.
-    fn add(&mut self, kind: u8, handle: u16, body: &[u8], strings: &[&str]) {
-        let start = self.bytes.len();
-        let length = u8::try_from(body.len() + 4).unwrap_or(u8::MAX);
-        self.bytes.extend([kind, length]);
-        self.bytes.extend(handle.to_le_bytes());
-        self.bytes.extend(body);
-        for text in strings {
-            self.bytes.extend(text.bytes().filter(|byte| *byte != 0));
-            self.bytes.push(0);
-        }
-        if strings.is_empty() {
-            self.bytes.push(0);
-        }
-        self.bytes.push(0);
-        self.count += 1;
-        self.largest = self.largest.max(self.bytes.len() - start);
-    }
-}
+const DIMM: u64 = 2 << 40;
+/// Who makes everything.
+const MAKER: &str = "QEMU";
 
 /// Entry point and tables.
 pub fn tables(system: &System<'_>) -> (Vec<u8>, Vec<u8>) {
-    let mut builder = Builder {
-        bytes: Vec::new(),
-        count: 0,
-        largest: 0,
-    };
-    let maker = "QEMU";
-    let mut body = vec![1, 2, 3, 0];
-    body.extend(wire_uuid(system));
-    // Woken by the power switch; no SKU, no family.
-    body.extend([6, 0, 0]);
-    builder.add(1, 0x100, &body, &[maker, system.product, system.version]);
-    let mut enclosure = vec![1, 1, 2, 0, 0, 3, 3, 3, 2];
-    enclosure.extend([0; 9]);
-    builder.add(3, 0x300, &enclosure, &[maker, system.version]);
-    let (sockets, cores, threads) = system.topology;
-    for n in 0..sockets.min(255) {
-        let socket = format!("CPU {n}");
-        let body = processor(cores, threads);
-        let handle = 0x400 + u16::try_from(n).unwrap_or(0);
-        builder.add(4, handle, &body, &[&socket, maker, system.version]);
+    let given = system.given;
+    let mut builder = Builder::default();
+    for raw in &given.files {
+        builder.add_raw(raw);
     }
-    memory(&mut builder, system.memory);
-    builder.add(32, 0x2000, &[0; 7], &[]);
-    builder.add(127, 0x7f00, &[], &[]);
-    (anchor(&builder), builder.bytes)
+    if let Some(fields) = &given.bios {
+        bios(&mut builder, fields);
+    }
+    about_system(&mut builder, system);
+    if let Some(fields) = &given.board {
+        let mut board = builder.structure(2, 0x200);
+        board.text(fields, "manufacturer", Some(MAKER));
+        board.text(fields, "product", Some(system.product));
+        board.text(fields, "version", Some(system.version));
+        board.text(fields, "serial", None);
+        board.text(fields, "asset", None);
+        // A hosting board; what is behind its location is the chassis it is in.
+        board.bytes(&[1]);
+        board.text(fields, "location", None);
+        board.bytes(&[0, 3, 10, 0]);
+        board.end();
+    }
+    enclosure(&mut builder, system);
+    let (sockets, ..) = system.topology;
+    for n in 0..sockets.min(255) {
+        processor(&mut builder, system, n);
+    }
+    for (fields, handle) in given.connectors.iter().zip(0_u16..) {
+        let mut connector = builder.structure(8, handle);
+        connector.text(fields, "internal_reference", None);
+        connector.bytes(&[0]);
+        connector.text(fields, "external_reference", None);
+        let byte = |name| u8::try_from(fields.number(name, 0)).unwrap_or(u8::MAX);
+        connector.bytes(&[byte("connector_type"), byte("port_type")]);
+        connector.end();
+    }
+    if !given.texts.is_empty() {
+        let mut texts = builder.structure(11, 0xe00);
+        texts.bytes(&[u8::try_from(given.texts.len()).unwrap_or(u8::MAX)]);
+        for text in &given.texts {
+            texts.string(text);
+        }
+        texts.end();
+    }
+    memory(&mut builder, system);
+    builder.structure(32, 0x2000).bytes(&[0; 7]).end();
+    for (fields, handle) in given.on_board.iter().zip(0x2900_u16..) {
+        let mut device = builder.structure(41, handle);
+        device.text(fields, "designation", None);
+        let byte = |name| u8::try_from(fields.number(name, 0)).unwrap_or(u8::MAX);
+        // Enabled; on no bus that is named.
+        device.bytes(&[byte("kind") | 0x80, byte("instance"), 0, 0, 0, 0]);
+        device.end();
+    }
+    builder.structure(127, 0x7f00).end();
+    (anchor(&builder), builder.into_bytes())
+}
+
+fn bios(builder: &mut Builder, fields: &Fields) {
+    let mut bios = builder.structure(0, 0);
+    bios.text(fields, "vendor", None);
+    bios.text(fields, "version", None);
+    bios.bytes(&0xe800_u16.to_le_bytes());
+    bios.text(fields, "date", None);
+    // Size not told; characteristics not told; a virtual machine, targeted content, perhaps UEFI.
+    bios.bytes(&[0, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let uefi = fields.number("uefi", 0) != 0;
+    bios.bytes(&[0x14 | if uefi { 8 } else { 0 }]);
+    let release = fields.number("release", 0).to_le_bytes();
+    bios.bytes(&[release[1], release[0], 0xff, 0xff]);
+    bios.end();
+}
+
+fn about_system(builder: &mut Builder, system: &System<'_>) {
+    let fields = &system.given.system;
+    let mut about = builder.structure(1, 0x100);
+    about.text(fields, "manufacturer", Some(MAKER));
+    about.text(fields, "product", Some(system.product));
+    about.text(fields, "version", Some(system.version));
+    about.text(fields, "serial", None);
+    about.bytes(&wire_uuid(system));
+    // Woken by the power switch.
+    about.bytes(&[6]);
+    about.text(fields, "sku", None);
+    about.text(fields, "family", None);
+    about.end();
+}
+
+fn enclosure(builder: &mut Builder, system: &System<'_>) {
+    let fields = &system.given.enclosure;
+    let mut enclosure = builder.structure(3, 0x300);
+    enclosure.text(fields, "manufacturer", Some(MAKER));
+    enclosure.bytes(&[1]);
+    enclosure.text(fields, "version", Some(system.version));
+    enclosure.text(fields, "serial", None);
+    enclosure.text(fields, "asset", None);
+    enclosure.bytes(&[3, 3, 3, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+    enclosure.text(fields, "sku", None);
+    enclosure.end();
 }
 
 /// The first three fields of a UUID are little-endian in the table.
@@ -93,125 +154,122 @@ fn wire_uuid(system: &System<'_>) -> [u8; 16] {
     raw
 }
 
-fn processor(cores: u32, threads: u32) -> Vec<u8> {
+fn processor(builder: &mut Builder, system: &System<'_>, n: u32) {
     let byte = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
-    let word = |n: u32| u16::try_from(n).unwrap_or(u16::MAX).to_le_bytes();
-    // Socket name, central processor, family "other", maker, id, version, voltage.
-    let mut body = vec![1, 3, 1, 2];
-    body.extend([0; 8]);
-    body.extend([3, 0]);
-    // External clock unknown, 2 GHz at most and now; populated and enabled; upgrade "other".
-    body.extend([0, 0, 0xd0, 7, 0xd0, 7, 0x41, 1]);
-    body.extend([0xff; 6]);
-    body.extend([0, 0, 0]);
+    let fields = &system.given.processor;
+    let speed = |name| {
+        let speed = fields.number(name, 2000);
+        u16::try_from(speed).unwrap_or(u16::MAX).to_le_bytes()
+    };
+    let (_, cores, threads) = system.topology;
+    let prefix = fields.get("sock_pfx").unwrap_or("CPU");
+    let handle = 0x400 + u16::try_from(n).unwrap_or(0);
+    let mut processor = builder.structure(4, handle);
+    processor.string(&format!("{prefix}{n:2x}"));
+    // A central processor of a family that stands below.
+    processor.bytes(&[1, 3, 0xfe]);
+    processor.text(fields, "manufacturer", Some(MAKER));
+    let (signature, features) = system.processor_id;
+    let id = u64::from(features) << 32 | u64::from(signature);
+    processor.bytes(&fields.number("processor-id", id).to_le_bytes());
+    processor.text(fields, "version", Some(system.version));
+    // Voltage and external clock unknown.
+    processor.bytes(&[0, 0, 0]);
+    processor.bytes(&speed("max-speed"));
+    processor.bytes(&speed("current-speed"));
+    // Populated and enabled; upgrade "other"; no caches.
+    processor.bytes(&[0x41, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    processor.text(fields, "serial", None);
+    processor.text(fields, "asset", None);
+    processor.text(fields, "part", None);
     let all = cores.saturating_mul(threads);
-    body.extend([byte(cores), byte(cores), byte(all)]);
-    // 64-bit capable, family again, counts again.
-    body.extend([4, 0, 1, 0]);
-    body.extend(word(cores));
-    body.extend(word(cores));
-    body.extend(word(all));
-    body
+    processor.bytes(&[byte(cores), byte(cores), byte(all), 2, 0]);
+    let family = fields.number("processor-family", 1);
+    processor.bytes(&u16::try_from(family).unwrap_or(1).to_le_bytes());
+    processor.end();
 }
 
-fn memory(builder: &mut Builder, (below, above): (u64, u64)) {
+fn memory(builder: &mut Builder, system: &System<'_>) {
+    let (below, above) = system.memory;
     let total = below.saturating_add(above);
     let devices = total.div_ceil(DIMM).clamp(1, 255);
     let low32 = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
-    let mut array = vec![1, 3, 6];
+    let mut array = builder.structure(16, 0x1000);
     let kib = total >> 10;
-    array.extend(low32(kib.min(0x8000_0000)));
-    array.extend([0xfe, 0xff]);
-    array.extend(u16::try_from(devices).unwrap_or(0).to_le_bytes());
+    array.bytes(&[1, 3, 6]);
+    array.bytes(&low32(kib.min(0x8000_0000)));
+    array.bytes(&[0xfe, 0xff]);
+    array.bytes(&u16::try_from(devices).unwrap_or(0).to_le_bytes());
     let extended = if kib >= 0x8000_0000 { total } else { 0 };
-    array.extend(extended.to_le_bytes());
-    builder.add(16, 0x1000, &array, &[]);
+    array.bytes(&extended.to_le_bytes());
+    array.end();
     for n in 0..devices {
-        let size = (total - n * DIMM).min(DIMM);
-        let mib = size >> 20;
-        let mut body = vec![0x00, 0x10, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff];
-        let short = if mib < 0x7fff {
-            u16::try_from(mib).unwrap_or(0)
-        } else {
-            0x7fff
-        };
-        body.extend(short.to_le_bytes());
-        body.extend([9, 0, 1, 0, 7, 2, 0, 0, 0, 2, 0, 0, 0, 0]);
-        let extended = if mib < 0x7fff { 0 } else { mib };
-        body.extend(low32(extended));
-        body.extend([0; 8]);
-        let locator = format!("DIMM {n}");
-        let handle = 0x1100 + u16::try_from(n).unwrap_or(0);
-        builder.add(17, handle, &body, &[&locator, "QEMU"]);
+        memory_device(builder, system, n, (total - n * DIMM).min(DIMM));
     }
     for (n, (start, size)) in (0..).zip([(0, below), (1 << 32, above)]) {
         if size == 0 {
             continue;
         }
         let last = start + size - 1;
-        let mut body = Vec::new();
+        let mut range = builder.structure(19, 0x1300 + n);
         if last >> 10 < 0xffff_ffff {
-            body.extend(low32(start >> 10));
-            body.extend(low32(last >> 10));
-            body.extend([0x00, 0x10, 1]);
-            body.extend([0; 16]);
+            range.bytes(&low32(start >> 10));
+            range.bytes(&low32(last >> 10));
+            range.bytes(&[0x00, 0x10, 1]);
+            range.bytes(&[0; 16]);
         } else {
-            body.extend([0xff; 8]);
-            body.extend([0x00, 0x10, 1]);
-            body.extend(start.to_le_bytes());
-            body.extend(last.to_le_bytes());
+            range.bytes(&[0xff; 8]);
+            range.bytes(&[0x00, 0x10, 1]);
+            range.bytes(&start.to_le_bytes());
+            range.bytes(&last.to_le_bytes());
         }
-        builder.add(19, 0x1300 + n, &body, &[]);
+        range.end();
     }
+}
+
+fn memory_device(builder: &mut Builder, system: &System<'_>, n: u64, size: u64) {
+    let fields = &system.given.memory;
+    let speed = u16::try_from(fields.number("speed", 0)).unwrap_or(u16::MAX);
+    let mib = size >> 20;
+    let (short, extended) = match u16::try_from(mib) {
+        Ok(short) if short < 0x7fff => (short, 0),
+        _ => (0x7fff, mib),
+    };
+    let prefix = fields.get("loc_pfx").unwrap_or("DIMM");
+    let handle = 0x1100 + u16::try_from(n).unwrap_or(0);
+    let mut device = builder.structure(17, handle);
+    // Of the array; no error; widths unknown.
+    device.bytes(&[0x00, 0x10, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    device.bytes(&short.to_le_bytes());
+    device.bytes(&[9, 0, 1]);
+    device.string(&format!("{prefix} {n}"));
+    device.text(fields, "bank", None);
+    device.bytes(&[7, 2, 0]);
+    device.bytes(&speed.to_le_bytes());
+    device.text(fields, "manufacturer", Some(MAKER));
+    device.text(fields, "serial", None);
+    device.text(fields, "asset", None);
+    device.text(fields, "part", None);
+    device.bytes(&[0]);
+    device.bytes(&u32::try_from(extended).unwrap_or(u32::MAX).to_le_bytes());
+    device.bytes(&speed.to_le_bytes());
+    device.bytes(&[0; 6]);
+    device.end();
 }
 
 /// The entry point; the firmware fills in the tables' address.
 fn anchor(builder: &Builder) -> Vec<u8> {
     let word = |n: usize| u16::try_from(n).unwrap_or(u16::MAX).to_le_bytes();
     let mut raw = b"_SM_\0\x1f\x02\x08".to_vec();
-    raw.extend(word(builder.largest));
+    raw.extend(word(builder.largest()));
     raw.extend([0; 6]);
     raw.extend(b"_DMI_\0");
-    raw.extend(word(builder.bytes.len()));
+    raw.extend(word(builder.len()));
     raw.extend(0_u32.to_le_bytes());
-    raw.extend(builder.count.to_le_bytes());
+    raw.extend(builder.count().to_le_bytes());
     raw.push(0x28);
     let sum = |bytes: &[u8]| bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_sub(*byte));
     raw[21] = sum(&raw[16..]);
     raw[4] = sum(&raw);
     raw
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn structures_follow_one_another_to_the_end() {
-        let system = System {
-            product: "Standard PC",
-            version: "pc-i440fx-10.0",
-            uuid: [0x11; 16],
-            has_uuid: true,
-            topology: (2, 1, 1),
-            memory: (3 << 30, 40 << 30),
-        };
-        let (anchor, tables) = tables(&system);
-        assert_eq!(anchor.iter().fold(0_u8, |sum, b| sum.wrapping_add(*b)), 0);
-        let mut kinds = Vec::new();
-        let mut at = 0;
-        while at < tables.len() {
-            kinds.push(tables[at]);
-            let mut end = at + usize::from(tables[at + 1]);
-            while tables[end..end + 2] != [0, 0] {
-                end += 1;
-            }
-            at = end + 2;
-        }
-        assert_eq!(kinds, [1, 3, 4, 4, 16, 17, 17, 17, 19, 19, 32, 127]);
-        assert_eq!(
-            usize::from(u16::from_le_bytes([anchor[28], anchor[29]])),
-            kinds.len()
-        );
-    }
 }

@@ -20,10 +20,12 @@ pub enum Request {
     Panicked(bool),
     /// End the program with this code (test devices).
     Exit(i32),
+    /// The guest set its clock, to so many seconds beyond what it showed.
+    ClockSet(i64),
 }
 
 /// Where devices put a [`Request`]; copies share it. The first wish stands until it is taken; only what wakes a machine
-/// waits behind it, as it may come before the machine is asleep.
+/// waits behind it, as it may come before the machine is asleep, and the last setting of the clock.
 #[derive(Debug, Clone, Default)]
 pub struct Control {
     wishes: Arc<Mutex<Wishes>>,
@@ -34,6 +36,7 @@ pub struct Control {
 struct Wishes {
     first: Option<Request>,
     wake: bool,
+    clock: Option<i64>,
 }
 
 impl Control {
@@ -45,10 +48,12 @@ impl Control {
     /// Asks.
     pub fn ask(&self, request: Request) {
         let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
-        if request == Request::Wake {
-            wishes.wake = true;
-        } else {
-            wishes.first.get_or_insert(request);
+        match request {
+            Request::Wake => wishes.wake = true,
+            Request::ClockSet(offset) => wishes.clock = Some(offset),
+            other => {
+                wishes.first.get_or_insert(other);
+            }
         }
         self.waiting.store(true, Ordering::Release);
     }
@@ -64,8 +69,10 @@ impl Control {
         let wish = wishes
             .first
             .take()
-            .or_else(|| std::mem::take(&mut wishes.wake).then_some(Request::Wake));
-        self.waiting.store(wishes.wake, Ordering::Release);
+            .or_else(|| std::mem::take(&mut wishes.wake).then_some(Request::Wake))
+            .or_else(|| wishes.clock.take().map(Request::ClockSet));
+        let more = wishes.wake || wishes.clock.is_some();
+        self.waiting.store(more, Ordering::Release);
         wish
     }
 }

@@ -11,6 +11,7 @@ use backend_core::disk::Disk;
 use backend_core::net::Network;
 use dev_chipset::fw_cfg::Items;
 use firmware::kernel::Kernel;
+use firmware::smbios;
 
 use crate::board::Board;
 use crate::device::{DeviceOption, DiskOptions};
@@ -63,6 +64,17 @@ pub struct FlashConfig {
     pub medium: Option<MakeDisk>,
 }
 
+/// A ROM that the firmware is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OptionRom {
+    /// By which the firmware finds it.
+    pub name: String,
+    /// Its bytes.
+    pub data: Vec<u8>,
+    /// Its place in the order of starting.
+    pub boot_index: Option<u32>,
+}
+
 /// What to build.
 pub struct Config {
     /// The board.
@@ -107,10 +119,20 @@ pub struct Config {
     pub epoch: i64,
     /// virtio devices in memory have the registers of version 1.
     pub legacy_mmio: bool,
+    /// The clock's periodic interrupts are never lost.
+    pub clock_catches_up: bool,
     /// There is an HPET.
     pub hpet: bool,
     /// More items for the firmware.
     pub items: Items,
+    /// ACPI tables of the user's.
+    pub acpi_tables: Vec<Vec<u8>>,
+    /// ROMs that the firmware runs before it starts anything.
+    pub option_roms: Vec<OptionRom>,
+    /// What the SMBIOS tables are to say.
+    pub smbios: smbios::Given,
+    /// What they say of processors: signature and features, as CPUID has them.
+    pub processor_id: (u32, u32),
 }
 
 impl Config {

@@ -17,7 +17,7 @@ mod tests;
 pub use board::{BOARDS, Board, Controller, build, find_board};
 pub use config::{
     BuildError, Built, Config, DebugPort, DriveConfig, DrivePlace, FlashConfig, MakeDisk,
-    MakeNetwork,
+    MakeNetwork, OptionRom,
 };
 pub use core::{Core, Watch};
 pub use machine::{Event, Machine, RunState};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use accel_core::{Accel, Registers};
+use accel_core::{Accel, Registers, SavedCpu, Vcpu};
 use backend_core::Wake;
 use hw_core::{Clock, HostEvent, Request};
 
@@ -517,11 +517,24 @@ impl Machine {
 
     /// The registers of processor `n`.
     pub fn registers(&self, n: usize) -> Option<Registers> {
+        self.ask(n, |vcpu| vcpu.registers())
+    }
+
+    /// Everything that processor `n` holds.
+    pub fn saved_processor(&self, n: usize) -> Option<SavedCpu> {
+        self.ask(n, |vcpu| vcpu.save())
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        n: usize,
+        question: fn(&dyn Vcpu) -> std::io::Result<T>,
+    ) -> Option<T> {
         let processor = self.shared.processors.get(n)?;
         let (give, take) = std::sync::mpsc::channel();
         processor.call(Box::new(move |vcpu| {
             // Whoever asked may be gone.
-            let _ = give.send(vcpu.registers());
+            let _ = give.send(question(vcpu));
         }));
         take.recv_timeout(Duration::from_secs(5)).ok()?.ok()
     }

@@ -41,6 +41,11 @@ fn config(board: &str, firmware: &str) -> Result<Config, String> {
         legacy_mmio: false,
         hpet: true,
         items: Items::new(),
+        clock_catches_up: false,
+        acpi_tables: Vec::new(),
+        option_roms: Vec::new(),
+        smbios: firmware::smbios::Given::default(),
+        processor_id: (0, 0),
     })
 }
 

@@ -7,6 +7,7 @@ use backend_core::Wake;
 use backend_core::disk::Disk;
 use block::core::{CacheMode, Node, Root};
 use block::{Flags, Layer, Session};
+use dev_storage::accounts::Accounts;
 use dev_storage::backing::BlockDisk;
 use machine::device::{DeviceOption, DiskOptions};
 use machine::{DriveConfig, DrivePlace, FlashConfig, MakeDisk};
@@ -51,6 +52,8 @@ pub(crate) struct Row {
     pub(crate) cache: CacheMode,
     /// What is in it.
     pub(crate) root: Option<Arc<Root>>,
+    /// What its device had done.
+    pub(crate) accounts: Arc<Accounts>,
 }
 
 /// A disk that is open, and not yet part of a device.
@@ -59,6 +62,7 @@ struct Medium {
     root: Option<Arc<Root>>,
     cache: CacheMode,
     serial: String,
+    accounts: Arc<Accounts>,
 }
 
 impl Disks {
@@ -192,6 +196,7 @@ impl Disks {
             removable,
             cache: medium.cache,
             root: medium.root.clone(),
+            accounts: Arc::clone(&medium.accounts),
         });
     }
 
@@ -293,13 +298,16 @@ impl Disks {
         self.roots.push((text.to_owned(), Arc::clone(&root)));
         let runtime = Arc::clone(&self.runtime);
         let disk = Arc::clone(&root);
+        let accounts = Arc::default();
+        let counted = Arc::clone(&accounts);
         Medium {
             make: Some(Box::new(move |wake: Wake| {
-                Box::new(BlockDisk::new(disk, runtime, wake, read_only)) as Box<dyn Disk>
+                let disk = BlockDisk::new(disk, runtime, wake, read_only);
+                Box::new(disk.counted(counted)) as Box<dyn Disk>
             })),
             root: Some(root),
-            cache: CacheMode::default(),
-            serial: String::new(),
+            accounts,
+            ..Medium::none()
         }
     }
 
@@ -409,6 +417,7 @@ impl Medium {
             root: None,
             cache: CacheMode::default(),
             serial: String::new(),
+            accounts: Arc::default(),
         }
     }
 }

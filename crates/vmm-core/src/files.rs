@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use firmware::kernel::{self, Kernel, Module, Request};
 use firmware::memory_map;
+use machine::OptionRom;
 use qapi::{Error, Result};
 
 use crate::plan::Plan;
@@ -19,6 +20,8 @@ const PLACES: &[&str] = &[
 ];
 /// Largest file that is read.
 pub(crate) const MOST: u64 = 4 << 30;
+/// Largest option ROM: the room for them.
+const MOST_ROM: u64 = 128 << 10;
 /// Below the end of low RAM, kept for tables that firmware puts there.
 const TABLES: u64 = 0x2_8000;
 
@@ -72,6 +75,24 @@ pub(crate) fn vga_bios(plan: &Plan) -> Vec<u8> {
         qapi::warn("no vgabios-stdvga.bin: install Debian's package 'seabios'");
         Vec::new()
     })
+}
+
+/// The ROMs of `-option-rom`.
+pub(crate) fn option_roms(plan: &Plan) -> Result<Vec<OptionRom>> {
+    let one = |rom: &crate::plan::OptionRom| {
+        let name = &rom.file;
+        let path = find(plan, name).unwrap_or_else(|| name.into());
+        let data = content(&path, MOST_ROM).map_err(|error| {
+            Error::from_io(format!("could not load option ROM '{name}'"), &error)
+        })?;
+        let file = path.file_name().unwrap_or_default();
+        Ok(OptionRom {
+            name: format!("genroms/{}", file.to_string_lossy()),
+            data,
+            boot_index: rom.boot_index,
+        })
+    };
+    plan.option_roms.iter().map(one).collect()
 }
 
 fn read(path: &str, what: &str) -> Result<Vec<u8>> {

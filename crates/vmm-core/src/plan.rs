@@ -169,6 +169,15 @@ pub struct DriveRequest {
     pub copy_on_read: bool,
 }
 
+/// `-option-rom`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OptionRom {
+    /// The file, perhaps one of the firmware's folder.
+    pub file: String,
+    /// Its place in the order of starting.
+    pub boot_index: Option<u32>,
+}
+
 /// `-netdev`, or what `-nic` stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkRequest {
@@ -305,6 +314,8 @@ pub struct Plan {
     pub globals: Vec<(String, String, String)>,
     /// `-rtc base=`: seconds since 1970, if not now.
     pub rtc_base: Option<i64>,
+    /// `-rtc driftfix=slew`.
+    pub rtc_slew: bool,
     /// `-boot strict=`.
     pub boot_strict: bool,
     /// `-daemonize`.
@@ -325,6 +336,12 @@ pub struct Plan {
     pub boot_menu: bool,
     /// `-fw_cfg`: name and content.
     pub fw_cfg: Vec<(String, Vec<u8>)>,
+    /// `-acpitable`: whole tables.
+    pub acpi_tables: Vec<Vec<u8>>,
+    /// `-option-rom`, in order.
+    pub option_roms: Vec<OptionRom>,
+    /// `-smbios`.
+    pub smbios: firmware::smbios::Given,
     /// `-no-reboot` and the like.
     pub actions: Actions,
     /// `-S`.
@@ -373,6 +390,7 @@ impl Default for Plan {
             memory_backend: None,
             globals: Vec::new(),
             rtc_base: None,
+            rtc_slew: false,
             boot_strict: false,
             daemonize: false,
             vga: None,
@@ -383,6 +401,9 @@ impl Default for Plan {
             boot_order: "cad".to_owned(),
             boot_menu: false,
             fw_cfg: Vec::new(),
+            acpi_tables: Vec::new(),
+            option_roms: Vec::new(),
+            smbios: firmware::smbios::Given::default(),
             actions: Actions {
                 no_reboot: false,
                 no_shutdown: false,

@@ -23,9 +23,10 @@ pub(crate) fn run(vm: &Vm) -> i32 {
         vm.start();
     }
     let code = loop {
-        let Some(event) = vm.machine.wait(PATIENCE) else {
-            continue;
-        };
+        let limit = vm.events.next().unwrap_or(PATIENCE);
+        let event = vm.machine.wait(limit);
+        vm.events.tell_due();
+        let Some(event) = event else { continue };
         if let Some(code) = decide(vm, &event) {
             break code;
         }
@@ -38,24 +39,23 @@ pub(crate) fn run(vm: &Vm) -> i32 {
 /// never will be, and that is a failure.
 pub(crate) fn watch_signals(slot: Slot, signals: Signals) {
     std::thread::spawn(move || {
-        loop {
-            let Taken { signal, pid } = signals.wait();
-            let sender = if pid > 0 {
-                let name = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-                let name = String::from_utf8_lossy(name);
-                format!(" from pid {pid} ({name})")
-            } else {
-                String::new()
-            };
-            char_backends::stdio::restore();
-            qapi::tell(&format!("terminating on signal {signal}{sender}"));
-            let Some(vm) = slot.get() else {
-                crate::leave(1);
-            };
-            vm.tell_cause("SHUTDOWN", false, "host-signal");
-            vm.machine.quit(0);
-        }
+        let Taken { signal, pid } = signals.wait();
+        let sender = if pid > 0 {
+            let name = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name);
+            format!(" from pid {pid} ({name})")
+        } else {
+            String::new()
+        };
+        char_backends::stdio::restore();
+        qapi::tell(&format!("terminating on signal {signal}{sender}"));
+        let Some(vm) = slot.get() else {
+            crate::leave(1);
+        };
+        vm.tell_cause("SHUTDOWN", false, "host-signal");
+        vm.machine.quit(0);
+        // The end has begun; another signal has nothing to add.
     });
 }
 
@@ -80,12 +80,27 @@ fn decide(vm: &Vm, event: &Event) -> Option<i32> {
         // The guest's own crash kernel takes over.
         Event::Guest(Request::Panicked(true)) => tell_panic(vm, "GUEST_CRASHLOADED", "run"),
         Event::Guest(Request::Panicked(false)) => return panicked(vm, actions),
+        Event::Guest(Request::ClockSet(offset)) => tell_clock(vm, *offset),
         Event::Failed(text) => {
             qapi::tell(text);
             vm.stop(RunState::InternalError);
         }
     }
     None
+}
+
+/// The guest set its clock.
+fn tell_clock(vm: &Vm, offset: i64) {
+    let q35 = machine::find_board(&vm.plan.machine).is_some_and(|(board, _)| board.name == "q35");
+    // The reference numbers nameless devices as it makes them: processors, bridges, then the one with the clock.
+    let before = if q35 { 1 } else { 2 } + vm.machine.processors();
+    let mut data = Dict::new();
+    data.insert("offset", offset);
+    data.insert(
+        "qom-path",
+        format!("/machine/unattached/device[{before}]/rtc"),
+    );
+    vm.events.tell("RTC_CHANGE", Some(data));
 }
 
 fn tell_panic(vm: &Vm, event: &'static str, action: &str) {

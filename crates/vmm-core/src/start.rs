@@ -16,7 +16,7 @@ use crate::files;
 use crate::fronts::Fronts;
 use crate::monitor::Vm;
 use crate::networks;
-use crate::objects::MemoryBackend;
+use crate::objects::{MemoryBackend, check_randomness};
 use crate::pidfile;
 use crate::plan::Plan;
 use crate::run::Slot;
@@ -31,6 +31,10 @@ pub(crate) fn start(plan: Plan, slot: &Slot) -> Result<Arc<Vm>> {
     let mut config = config(&plan)?;
     let (disks, attached) = Disks::open(&plan)?;
     check_memory(&plan, &disks)?;
+    for device in &plan.devices {
+        let told = |error: Error| error.prefix(format!("-device {}: ", device.text));
+        check_randomness(device, &disks).map_err(told)?;
+    }
     config.drives = attached.drives;
     config.networks = networks::open(&plan)?;
     config.flash = attached.flash;
@@ -76,6 +80,11 @@ fn config(plan: &Plan) -> Result<Config> {
     let topology = plan.topology()?;
     let (board, machine_type) = machine::find_board(&plan.machine)
         .ok_or_else(|| Error::new(format!("unsupported machine type: \"{}\"", plan.machine)))?;
+    if !plan.acpi_tables.is_empty() && board.name == "microvm" {
+        // GAP: its tables are another set.
+        let text = "-acpitable is not supported on this machine type yet";
+        return Err(Error::new(text));
+    }
     let cpus = topology.0 * topology.1 * topology.2;
     let graphics = board.graphics && plan.vga.as_deref() != Some("none");
     let graphics = graphics && (!plan.nodefaults || plan.vga.is_some());
@@ -107,9 +116,30 @@ fn config(plan: &Plan) -> Result<Config> {
         no_graphic: plan.nographic || !plan.graphics,
         epoch: plan.rtc_base.unwrap_or_else(now),
         legacy_mmio: plan.legacy_mmio,
+        clock_catches_up: plan.rtc_slew,
         hpet: plan.hpet,
         items: items(plan)?,
+        smbios: plan.smbios.clone(),
+        acpi_tables: plan.acpi_tables.clone(),
+        option_roms: files::option_roms(plan)?,
+        processor_id: processor_id(plan, topology),
     })
+}
+
+/// What CPUID 1 says of a processor: signature and features.
+fn processor_id(plan: &Plan, (_, cores, threads): (u32, u32, u32)) -> (u32, u32) {
+    const HYPER_THREADING: u32 = 1 << 28;
+    let Some(features) = accel::features(plan) else {
+        return (0, 0);
+    };
+    let word = features.word(x86_cpu::cpuid::Leaf::L1Edx);
+    let many = if cores.saturating_mul(threads) > 1 {
+        HYPER_THREADING
+    } else {
+        0
+    };
+    let signature = u32::try_from(features.signature()).unwrap_or(0);
+    (signature, word | many)
 }
 
 fn now() -> i64 {

@@ -3,7 +3,7 @@
 use hw_core::bits::{low8, low32};
 use serde::{Deserialize, Serialize};
 
-use super::{Delivery, Message};
+use super::{Delivery, IoApicView, Message};
 
 /// Number of inputs.
 pub(super) const PINS: u8 = 24;
@@ -160,8 +160,13 @@ impl IoApic {
         }
     }
 
-    /// The table, for the monitor.
-    pub(super) fn table(&self) -> &[u64] {
-        &self.table
+    /// What the monitor shows.
+    pub(super) fn view(&self) -> IoApicView {
+        IoApicView {
+            id: self.id,
+            select: self.select,
+            requests: self.requests,
+            table: self.table.to_vec(),
+        }
     }
 }

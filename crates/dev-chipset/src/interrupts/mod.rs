@@ -13,6 +13,7 @@ mod lapic;
 mod pic;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
@@ -25,6 +26,8 @@ use lapic::{Effect, Lapic, Shorthand};
 use pic::Pic;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use view::Counts;
+pub use view::{IoApicView, PicView};
 
 /// What a processor must look at; shared with the thread that runs it.
 #[derive(Debug, Default)]
@@ -117,6 +120,7 @@ pub struct Interrupts {
     clock: Clock,
     /// Where the next lowest-priority message starts to look.
     turn: usize,
+    counts: Counts,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -151,6 +155,7 @@ impl Interrupts {
             kick,
             clock,
             turn: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -159,6 +164,7 @@ impl Interrupts {
         match signal {
             Signal::Wire(gsi, level) => {
                 let Ok(gsi) = u8::try_from(gsi) else { return };
+                self.counts.wire(gsi, level);
                 match gsi {
                     0..8 => self.chips.master.set(gsi, level),
                     8..16 => self.chips.slave.set(gsi - 8, level),
@@ -178,6 +184,7 @@ impl Interrupts {
     /// An input that only the I/O APIC has goes to a level.
     pub fn apic_only(&mut self, gsi: usize, level: bool) {
         if let Ok(gsi) = u8::try_from(gsi) {
+            self.counts.wire(gsi, level);
             self.chips.io.set(gsi, level);
             self.settle();
         }
@@ -285,6 +292,7 @@ impl Interrupts {
         }
         let slave = self.chips.slave.pending(None).is_some();
         self.chips.master.set(2, slave);
+        self.counts.cascade(slave);
         let pic = self.chips.master.pending(Some(2)).is_some();
         for (n, signals) in self.cpus.iter().enumerate() {
             let local = &self.chips.local[n];
@@ -430,11 +438,6 @@ impl Interrupts {
             local.set_task_priority(priority & 15);
             self.settle();
         }
-    }
-
-    /// The I/O APIC's redirection table, for the monitor.
-    pub fn redirections(&self) -> &[u64] {
-        self.chips.io.table()
     }
 }
 

@@ -5,6 +5,8 @@
 use hw_core::bits::low8;
 use serde::{Deserialize, Serialize};
 
+use super::PicView;
+
 /// Initialisation: which command word comes next.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Init {
@@ -52,6 +54,20 @@ impl Pic {
     pub(super) fn checked(mut self) -> Self {
         self.first &= 7;
         self
+    }
+
+    /// What the monitor shows.
+    pub(super) fn view(&self) -> PicView {
+        PicView {
+            requests: self.requests,
+            mask: self.mask,
+            in_service: self.in_service,
+            first: self.first,
+            base: self.base,
+            read_in_service: self.read_in_service,
+            level: self.level,
+            fully_nested: self.fully_nested,
+        }
     }
 
     /// An input goes to a level.

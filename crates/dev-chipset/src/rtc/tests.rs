@@ -5,7 +5,7 @@ fn rtc() -> (Rtc, Clock, Lines) {
     let (clock, lines) = (Clock::stopped(), Lines::new(1));
     // 29 February 2024, 23:59:58, a Thursday.
     (
-        Rtc::new(1_709_251_198, clock.clone(), lines.line(0)),
+        Rtc::new(1_709_251_198, clock.clone(), lines.line(0), Control::new()),
         clock,
         lines,
     )
@@ -89,4 +89,31 @@ fn the_alarm_rings_once() {
         assert_eq!(rings, second == 3);
     }
     assert!(!lines.level(0));
+}
+
+#[test]
+fn interrupts_that_were_lost_follow_where_none_may_be() {
+    let (rtc, clock, _) = rtc();
+    let mut rtc = rtc.catching_up();
+    poke(&mut rtc, 11, 0x42);
+    // The rate after power-on is 1024 a second.
+    clock.advance(SECOND / 1024 * 5);
+    let taken = (0..10).filter(|_| peek(&mut rtc, 12) & 0x40 != 0).count();
+    assert!((4..=5).contains(&taken), "{taken}");
+    let (mut plain, clock, _) = self::rtc();
+    poke(&mut plain, 11, 0x42);
+    clock.advance(SECOND / 1024 * 5);
+    let taken = (0..10).filter(|_| peek(&mut plain, 12) & 0x40 != 0).count();
+    assert_eq!(taken, 1);
+}
+
+#[test]
+fn a_date_that_the_guest_sets_is_told_as_a_distance() {
+    let control = Control::new();
+    let (clock, lines) = (Clock::stopped(), Lines::new(1));
+    let mut rtc = Rtc::new(0, clock.clone(), lines.line(0), control.clone());
+    clock.advance(10 * SECOND);
+    poke(&mut rtc, 4, 3);
+    assert_eq!(control.take(), Some(Request::ClockSet(3 * 3600)));
+    assert_eq!(control.take(), None);
 }

@@ -9,6 +9,7 @@ use block_core::{Perms, Root};
 use reactor::Background;
 
 use super::BlockDisk;
+use crate::accounts::Tally;
 
 fn disk(bytes: usize) -> (BlockDisk, mpsc::Receiver<()>) {
     let node = MemoryFile::new(vec![0; bytes]).node("disk", false);
@@ -70,4 +71,21 @@ fn a_range_beyond_the_disk_is_an_error() {
         ask(&mut disk, &told, Op::Write, u64::MAX - 511, vec![0; 512]).result,
         Err(5)
     );
+}
+
+#[test]
+fn accounts_say_what_was_done() {
+    let (disk, told) = disk(8192);
+    let accounts = Arc::default();
+    let mut disk = disk.counted(Arc::clone(&accounts));
+    ask(&mut disk, &told, Op::Write, 512, vec![5; 1024]);
+    ask(&mut disk, &told, Op::Read, 0, vec![0; 512]);
+    ask(&mut disk, &told, Op::Read, 8192, vec![0; 512]);
+    ask(&mut disk, &told, Op::Flush, 0, Vec::new());
+    let totals = accounts.totals();
+    let counts = |tally: Tally| (tally.operations, tally.bytes, tally.failed);
+    assert_eq!(counts(totals.write), (1, 1024, 0));
+    assert_eq!(counts(totals.read), (1, 512, 1));
+    assert_eq!(counts(totals.flush), (1, 0, 0));
+    assert_eq!(totals.written_to, 1536);
 }

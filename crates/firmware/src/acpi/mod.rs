@@ -50,6 +50,8 @@ pub struct Platform {
     pub high_hole: Option<(u64, u64)>,
     /// Extended configuration space, address and size.
     pub ecam: Option<(u32, u32)>,
+    /// Whole tables of the user's.
+    pub extra: Vec<Vec<u8>>,
 }
 
 /// The three blobs.
@@ -128,6 +130,10 @@ pub fn tables(platform: &Platform) -> Blobs {
         builder.listed(*b"MCFG", 1, &mcfg(base, size));
     }
     builder.listed(*b"WAET", 1, &2_u32.to_le_bytes());
+    for table in &platform.extra {
+        builder.offsets.push(small(builder.tables.len()));
+        builder.tables.extend(table);
+    }
     finish(builder)
 }
 

@@ -10,6 +10,7 @@ fn platform(south: South) -> Platform {
         hole: (0xc000_0000, 0xfebf_ffff),
         high_hole: Some((1 << 40, (1 << 41) - 1)),
         ecam: (south == South::Ich9).then_some((0xb000_0000, 256 << 20)),
+        extra: Vec::new(),
     }
 }
 

@@ -46,7 +46,12 @@ fn build(stage: &mut Stage, config: &mut Config) -> Result<(), BuildError> {
     stage.map_interrupts(true);
     let clock = || stage.core.clock.clone();
     let pit = Pit::new(clock(), stage.core.lines.line(wires::PIT));
-    let mut rtc = Rtc::new(config.epoch, clock(), stage.core.lines.line(wires::RTC));
+    let mut rtc = Rtc::new(
+        config.epoch,
+        clock(),
+        stage.core.lines.line(wires::RTC),
+        stage.core.control.clone(),
+    );
     cmos::fill(&mut rtc, below, above, config.cpus(), &config.boot_order);
     stage.at_ports(Box::new(pit), &[(0, 0x40, 4), (1, 0x61, 1)]);
     stage.at_ports(Box::new(rtc), &[(0, 0x70, 2)]);

@@ -168,6 +168,7 @@ fn build(stage: &mut Stage, config: &mut Config, south: South) -> Result<(), Bui
         serial_ports: stage.serial_ports(),
         hole: (hole_start(below, south), HOLE_END),
         high_hole: None,
+        extra: std::mem::take(&mut config.acpi_tables),
         ecam: (south == South::Ich9).then_some((0xb000_0000, 256 << 20)),
     };
     add_tables(stage, config, &platform, (below, above))?;
@@ -228,7 +229,11 @@ fn add_legacy(stage: &mut Stage, config: &Config, below: u64, above: u64) {
     let clock = || stage.core.clock.clone();
     let line = |n| stage.core.lines.line(n);
     let pit = Pit::new(clock(), line(wires::PIT));
-    let mut rtc = Rtc::new(config.epoch, clock(), line(wires::RTC));
+    let control = stage.core.control.clone();
+    let mut rtc = Rtc::new(config.epoch, clock(), line(wires::RTC), control);
+    if config.clock_catches_up {
+        rtc = rtc.catching_up();
+    }
     cmos::fill(&mut rtc, below, above, config.cpus(), &config.boot_order);
     let wires = Wires {
         keyboard: line(wires::GSI + 1),
@@ -278,6 +283,8 @@ fn add_tables(
         has_uuid: config.uuid.is_some(),
         topology: config.topology,
         memory,
+        given: &config.smbios,
+        processor_id: config.processor_id,
     });
     let files = [
         (acpi::TABLES, blobs.tables),

@@ -231,6 +231,12 @@ impl Stage {
         fits &= items.file("etc/max-cpus", u32::from(count).to_le_bytes());
         // S3 and S4 are offered, S4 with type 2 as the tables say.
         fits &= items.file("etc/system-states", [128, 0, 0, 129, 130, 128]);
+        for rom in std::mem::take(&mut config.option_roms) {
+            if let Some(index) = rom.boot_index {
+                self.boot_paths.push((index, format!("/rom@{}", rom.name)));
+            }
+            fits &= items.file(&rom.name, rom.data);
+        }
         if let Some(kernel) = config.kernel.take() {
             fits &= kernel_items(items, kernel);
             self.boot_paths.insert(0, (0, format!("/rom@{BOOT_ROM}")));

@@ -138,6 +138,11 @@ fn config(name: &str, disks: &mut Disks) -> Config {
         legacy_mmio: false,
         hpet: true,
         items: Items::new(),
+        clock_catches_up: false,
+        acpi_tables: Vec::new(),
+        option_roms: Vec::new(),
+        smbios: firmware::smbios::Given::default(),
+        processor_id: (0, 0),
     }
 }
 

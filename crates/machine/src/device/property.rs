@@ -19,6 +19,8 @@ pub enum Kind {
     OnError,
     /// Any text.
     Text,
+    /// The id of an object of this sort.
+    Link(&'static str),
 }
 
 /// Eight bits.
@@ -39,6 +41,7 @@ impl Kind {
             Self::Address => "int32",
             Self::OnError => "BlockdevOnError",
             Self::Text => "str",
+            Self::Link(name) => name,
         }
     }
 }
@@ -92,7 +95,7 @@ impl Property {
                     "Parameter '{name}' does not accept value '{value}'"
                 )),
             },
-            Kind::Address | Kind::Text => Ok(()),
+            Kind::Address | Kind::Text | Kind::Link(_) => Ok(()),
         }
     }
 }

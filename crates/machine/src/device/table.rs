@@ -80,6 +80,7 @@ const CARD: &[Property] = &[
         "",
     ),
 ];
+const RANDOMNESS: &[Property] = &[plain("rng", Kind::Link("link<rng-backend>"), "")];
 const FRONT: &[Property] = &[told(
     "chardev",
     Kind::Text,
@@ -223,7 +224,7 @@ pub const DEVICES: &[DeviceType] = &[
         category: Category::Misc,
         bus: "PCI",
         description: "",
-        properties: &[PCI, RINGS],
+        properties: &[PCI, RANDOMNESS, RINGS],
         add: Some(|stage, option, south| {
             let model = Box::new(rng::Rng::new(stage.wake()));
             add_virtio(stage, option, south, ("virtio-rng-pci", rng::PCI), model)

@@ -3,6 +3,7 @@
 
 mod about;
 mod blocks;
+mod blockstats;
 mod chardevs;
 mod control;
 mod cpus;
@@ -11,8 +12,10 @@ mod events;
 mod front;
 mod human;
 mod input;
+mod interrupts;
 mod memory;
 mod objects;
+mod paging;
 mod pci;
 mod shown;
 
@@ -73,6 +76,7 @@ const LISTS: &[&[Command<Vm>]] = &[
     cpus::COMMANDS,
     memory::COMMANDS,
     blocks::COMMANDS,
+    blockstats::COMMANDS,
     chardevs::COMMANDS,
     pci::COMMANDS,
     objects::COMMANDS,

@@ -1,6 +1,6 @@
 //! A processor's registers as `info registers` prints them.
 
-use accel_core::{CS, Registers, Segment};
+use accel_core::{CS, Extended, Registers, SavedCpu, Segment};
 
 /// FLAGS letters from the highest bit that has one.
 const FLAGS: [(u64, char); 7] = [
@@ -13,7 +13,7 @@ const FLAGS: [(u64, char); 7] = [
     (1, 'C'),
 ];
 
-/// Whether code runs with 64-bit operands by default.
+/// Whether long mode is active, whatever the code segment is.
 fn is_64(registers: &Registers) -> bool {
     const LONG_MODE_ACTIVE: u64 = 1 << 10;
     registers.efer & LONG_MODE_ACTIVE != 0
@@ -32,8 +32,9 @@ pub(super) fn code_bits(registers: &Registers) -> u32 {
 }
 
 /// The registers of processor `n`.
-pub(super) fn registers(n: usize, registers: &Registers, halted: bool, a20: bool) -> String {
-    let wide = is_64(registers);
+pub(super) fn registers(n: usize, cpu: &SavedCpu, halted: bool, a20: bool) -> String {
+    let registers = &cpu.registers;
+    let wide = code_bits(registers) == 64;
     let mut text = format!("\nCPU#{n}\n");
     general(registers, wide, &mut text);
     let flags: String = FLAGS
@@ -71,13 +72,15 @@ pub(super) fn registers(n: usize, registers: &Registers, halted: bool, a20: bool
     text.push_str(&segment_text("LDT", &registers.ldt, wide, registers));
     text.push_str(&segment_text("TR", &registers.task, wide, registers));
     for (name, table) in [("GDT", registers.gdt), ("IDT", registers.idt)] {
-        text.push_str(&if wide {
+        text.push_str(&if is_64(registers) {
             format!("{name}=     {:016x} {:08x}\n", table.base, table.limit)
         } else {
             format!("{name}=     {:08x} {:08x}\n", table.base, table.limit)
         });
     }
-    text.push_str(&control(registers, wide));
+    text.push_str(&control(registers, &cpu.extended, is_64(registers)));
+    text.push_str(&float(&cpu.extended));
+    text.push_str(&vectors(&cpu.extended, wide));
     text
 }
 
@@ -123,14 +126,14 @@ fn segment_text(name: &str, segment: &Segment, wide: bool, registers: &Registers
     let protected = registers.cr0 & 1 != 0;
     let present = segment.attributes & 0x80 != 0;
     if protected && present {
-        text.push_str(&kind(segment, wide));
+        text.push_str(&kind(segment, is_64(registers)));
     }
     text.push('\n');
     text
 }
 
 /// DPL and type in words.
-fn kind(segment: &Segment, wide: bool) -> String {
+fn kind(segment: &Segment, long: bool) -> String {
     const SYSTEM: [[&str; 2]; 16] = [
         ["Reserved", "Reserved"],
         ["TSS16-avl", "Reserved"],
@@ -154,7 +157,7 @@ fn kind(segment: &Segment, wide: bool) -> String {
     let dpl = (attributes >> 5) & 3;
     if attributes & 0x10 == 0 {
         let names = SYSTEM.get(usize::from(attributes & 0xf));
-        let name = names.map_or("", |names| names[usize::from(wide)]);
+        let name = names.map_or("", |names| names[usize::from(long)]);
         return format!(" DPL={dpl} {name}");
     }
     if attributes & 8 != 0 {
@@ -169,7 +172,7 @@ fn kind(segment: &Segment, wide: bool) -> String {
         return format!(" DPL={dpl} {size} [{c}{r}{a}]");
     }
     // In 64-bit mode a data segment's size is of no concern, and is told as the narrow one.
-    let size = if attributes & 0x4000 != 0 || wide {
+    let size = if attributes & 0x4000 != 0 || long {
         "DS  "
     } else {
         "DS16"
@@ -178,13 +181,57 @@ fn kind(segment: &Segment, wide: bool) -> String {
     format!(" DPL={dpl} {size} [{e}{w}{a}]")
 }
 
-fn control(registers: &Registers, wide: bool) -> String {
+fn control(registers: &Registers, extended: &Extended, wide: bool) -> String {
     let (cr0, cr2, cr3, cr4) = (registers.cr0, registers.cr2, registers.cr3, registers.cr4);
     let mut text = if wide {
         format!("CR0={cr0:08x} CR2={cr2:016x} CR3={cr3:016x} CR4={cr4:08x}\n")
     } else {
         format!("CR0={cr0:08x} CR2={cr2:08x} CR3={cr3:08x} CR4={cr4:08x}\n")
     };
+    for (n, address) in extended.breakpoints.iter().enumerate() {
+        text.push_str(&format!("DR{n}={address:016x} "));
+    }
+    text.push_str(&format!(
+        "\nDR6={:016x} DR7={:016x}\n",
+        extended.debug_status, extended.debug_control
+    ));
     text.push_str(&format!("EFER={:016x}\n", registers.efer));
+    text
+}
+
+/// The x87 unit, and MXCSR. A register's tag is shown as whether there is something in it.
+fn float(extended: &Extended) -> String {
+    const EMPTY: u16 = 3;
+    let float = &extended.float;
+    let filled = |n: u16| u16::from(float.tags >> (2 * n) & 3 != EMPTY);
+    let tags = (0..8).fold(0, |tags, n| tags | filled(n) << n);
+    let mut text = format!(
+        "FCW={:04x} FSW={:04x} [ST={}] FTW={tags:02x} MXCSR={:08x}\n",
+        float.control,
+        float.status,
+        float.status >> 11 & 7,
+        extended.mxcsr
+    );
+    for (n, (significand, exponent)) in float.registers.iter().enumerate() {
+        let end = if n % 2 == 1 { '\n' } else { ' ' };
+        text.push_str(&format!("FPR{n}={significand:016x} {exponent:04x}{end}"));
+    }
+    text
+}
+
+/// Vector registers, as wide as the guest has switched them on.
+fn vectors(extended: &Extended, wide: bool) -> String {
+    const AVX: u64 = 7;
+    let count = if wide { 16 } else { 8 };
+    let mut text = String::new();
+    for (n, quarters) in extended.vectors.iter().take(count).enumerate() {
+        let [a, b, c, d] = quarters;
+        text.push_str(&if extended.xcr0 & AVX == AVX {
+            format!("YMM{n:02}={d:016x} {c:016x} {b:016x} {a:016x}\n")
+        } else {
+            let end = if n % 2 == 1 { '\n' } else { ' ' };
+            format!("XMM{n:02}={b:016x} {a:016x}{end}")
+        });
+    }
     text
 }

@@ -7,7 +7,7 @@ use qapi::{Error, Result};
 use super::values::{pairs, switch};
 use super::{Action, OptionEntry};
 use crate::files;
-use crate::plan::Plan;
+use crate::plan::{OptionRom, Plan};
 
 pub(super) const OPTIONS: &[OptionEntry] = &[
     OptionEntry {
@@ -67,6 +67,24 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
         help: "add named fw_cfg entry",
         action: Action::Value(fw_cfg),
     },
+    OptionEntry {
+        name: "option-rom",
+        argument: "[file=]rom[,bootindex=n]",
+        help: "load a file, rom, into the option ROM space",
+        action: Action::Value(option_rom),
+    },
+    OptionEntry {
+        name: "acpitable",
+        argument: "[sig=str][,rev=n][,oem_id=str][,oem_table_id=str][,oem_rev=n][,asl_compiler_id=str][,asl_compiler_rev=n][,{data|file}=file1[:file2]...]",
+        help: "ACPI table description",
+        action: Action::Value(super::acpitable::acpitable),
+    },
+    OptionEntry {
+        name: "smbios",
+        argument: "file=binary | type=0|1|2|3|4|8|11|17|41[,field=value][,...]",
+        help: "load an SMBIOS structure from a file, or describe one",
+        action: Action::Value(super::smbios::smbios),
+    },
 ];
 
 fn boot(plan: &mut Plan, value: &str) -> Result<()> {
@@ -87,6 +105,24 @@ fn boot(plan: &mut Plan, value: &str) -> Result<()> {
             _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
         }
     }
+    Ok(())
+}
+
+fn option_rom(plan: &mut Plan, value: &str) -> Result<()> {
+    let mut rom = OptionRom::default();
+    for (key, value) in pairs(value, "romfile") {
+        match key.as_str() {
+            "romfile" | "file" => rom.file = value,
+            "bootindex" => {
+                rom.boot_index = Some(super::values::number("bootindex", &value)?);
+            }
+            _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
+        }
+    }
+    if rom.file.is_empty() {
+        return Err(Error::new("Option ROM file is not specified"));
+    }
+    plan.option_roms.push(rom);
     Ok(())
 }
 

@@ -73,7 +73,7 @@ pub(super) const OPTIONS: &[OptionEntry] = &[
     },
     OptionEntry {
         name: "rtc",
-        argument: "[base=utc|DATE][,clock=host|rt|vm][,driftfix=none]",
+        argument: "[base=utc|DATE][,clock=host|rt|vm][,driftfix=none|slew]",
         help: "set the clock that the guest sees at start",
         action: Action::Value(rtc),
     },
@@ -332,11 +332,10 @@ fn rtc(plan: &mut Plan, value: &str) -> Result<()> {
                     Error::new("invalid datetime format").hint(hint)
                 })?);
             }
-            ("clock", "host" | "rt" | "vm") | ("driftfix", "none") => {}
+            ("clock", "host" | "rt" | "vm") => {}
+            ("driftfix", "none") => plan.rtc_slew = false,
+            ("driftfix", "slew") => plan.rtc_slew = true,
             ("clock", _) => return Err(Error::new(format!("invalid option value '{value}'"))),
-            ("driftfix", "slew") => {
-                return Err(Error::new("driftfix=slew is not supported yet"));
-            }
             ("driftfix", _) => return Err(Error::new(format!("invalid option value '{value}'"))),
             _ => return Err(Error::new(format!("Invalid parameter '{key}'"))),
         }

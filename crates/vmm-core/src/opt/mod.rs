@@ -5,6 +5,7 @@
 //! ```
 //! A word after one or two dashes is looked up whole; the argument is always the next word, whatever it looks like.
 
+mod acpitable;
 mod boot;
 mod chars;
 mod debug;
@@ -15,6 +16,7 @@ mod net;
 mod objects;
 mod parameters;
 mod readconfig;
+mod smbios;
 mod values;
 
 use qapi::{Error, Result};

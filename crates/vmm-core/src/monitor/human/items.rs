@@ -6,7 +6,9 @@ use qapi::{Error, Result};
 use super::Seat;
 use super::commands::say;
 use crate::monitor::cpus::HotpluggableCpu;
-use crate::monitor::{about, blocks, chardevs, cpus, input, objects, pci, shown};
+use crate::monitor::{
+    about, blocks, blockstats, chardevs, cpus, input, interrupts, objects, paging, pci, shown,
+};
 
 const fn item(
     name: &'static str,
@@ -45,9 +47,26 @@ const REGISTERS: HmpCommand<Seat> = HmpCommand {
         Arg::optional("vcpu", Kind::Int),
     ],
     params: "[-a|vcpu]",
-    help: "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query)",
+    help: "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query; show the current CPU's registers if no argument is specified)",
     run: say!(registers),
 };
+
+const LAPIC: HmpCommand<Seat> = HmpCommand {
+    name: "lapic",
+    args: &[Arg::optional("apic-id", Kind::Int)],
+    params: "[apic-id]",
+    help: "show local apic state (apic-id: local apic to read, default is which of current CPU)",
+    run: say!(|seat, args| {
+        let wanted = args.number("apic-id");
+        let cpu = wanted.map_or(seat.cpu(), |id| usize::try_from(id).unwrap_or(usize::MAX));
+        if cpu >= seat.vm.machine.processors() {
+            return Ok(NO_CPU.to_owned());
+        }
+        interrupts::local(&seat.vm, cpu)
+    }),
+};
+
+const NO_CPU: &str = "No CPU available\n";
 
 const QOM_TREE: HmpCommand<Seat> = HmpCommand {
     name: "qom-tree",
@@ -60,6 +79,7 @@ const QOM_TREE: HmpCommand<Seat> = HmpCommand {
 pub(super) const ITEMS: &[HmpCommand<Seat>] = &[
     BLOCK,
     REGISTERS,
+    LAPIC,
     QOM_TREE,
     item(
         "balloon",
@@ -70,6 +90,11 @@ pub(super) const ITEMS: &[HmpCommand<Seat>] = &[
         "block-jobs",
         "show progress of ongoing block device operations",
         say!(|_, _| { Ok("No active jobs\n".to_owned()) }),
+    ),
+    item(
+        "blockstats",
+        "show block device statistics",
+        say!(|seat, _| Ok(blockstats::shown(&seat.vm))),
     ),
     item(
         "chardev",
@@ -101,6 +126,11 @@ pub(super) const ITEMS: &[HmpCommand<Seat>] = &[
         say!(|_, _| Ok(String::new())),
     ),
     item(
+        "irq",
+        "show the interrupts statistics (if available)",
+        say!(|seat, _| Ok(interrupts::statistics(&seat.vm))),
+    ),
+    item(
         "kvm",
         "show KVM information",
         say!(|seat, _| {
@@ -108,6 +138,11 @@ pub(super) const ITEMS: &[HmpCommand<Seat>] = &[
             let word = if on { "enabled" } else { "disabled" };
             Ok(format!("kvm support: {word}\n"))
         }),
+    ),
+    item(
+        "mem",
+        "show the active virtual memory mappings",
+        say!(|seat, _| paging::mappings(&seat.vm, seat.cpu())),
     ),
     item(
         "memory_size_summary",
@@ -156,6 +191,11 @@ pub(super) const ITEMS: &[HmpCommand<Seat>] = &[
         say!(|seat, _| Ok(pci::shown(&seat.vm))),
     ),
     item(
+        "pic",
+        "show PIC state",
+        say!(|seat, _| Ok(interrupts::controllers(&seat.vm))),
+    ),
+    item(
         "snapshots",
         "show the currently saved VM snapshots",
         say!(|_, _| {
@@ -167,6 +207,11 @@ pub(super) const ITEMS: &[HmpCommand<Seat>] = &[
         "status",
         "show the current VM status (running|paused)",
         say!(|seat, _| Ok(status(seat))),
+    ),
+    item(
+        "tlb",
+        "show virtual to physical memory mappings",
+        say!(|seat, _| paging::translations(&seat.vm, seat.cpu())),
     ),
     item(
         "usb",
@@ -228,10 +273,10 @@ fn registers(seat: &Seat, args: &Args) -> Result<String> {
     };
     let mut text = String::new();
     for n in all {
-        let registers = machine.registers(n);
-        let registers = registers.ok_or_else(|| Error::new("No CPU available"))?;
+        let saved = machine.saved_processor(n);
+        let saved = saved.ok_or_else(|| Error::new("No CPU available"))?;
         let a20 = machine.a20();
-        text.push_str(&shown::registers(n, &registers, machine.halted(n), a20));
+        text.push_str(&shown::registers(n, &saved, machine.halted(n), a20));
     }
     Ok(text)
 }
