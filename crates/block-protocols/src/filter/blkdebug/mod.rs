@@ -59,7 +59,9 @@ fn plain_name(strong: &Dict, children: &[&str]) -> Option<String> {
     if strong.iter().any(|(key, _)| key != "config") {
         return None;
     }
-    let config = strong.get_str("config").unwrap_or_default();
+    // A number is one as well: its text is shown.
+    let config = opts::take_str(&mut strong.clone(), "config").ok()?;
+    let config = config.unwrap_or_default();
     Some(format!("blkdebug:{config}:{}", children.first()?))
 }
 
@@ -413,3 +415,6 @@ impl Filter for Blkdebug {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
