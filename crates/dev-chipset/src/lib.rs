@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dma;
+pub mod edu;
 pub mod fw_cfg;
 pub mod ged;
 pub mod hpet;
@@ -29,6 +30,7 @@ pub mod test_devices;
 #[cfg(test)]
 mod tests;
 pub mod vga;
+pub mod vtd;
 pub mod wires;
 
 pub use pam::{Pam, Rom, VGA_PRIORITY};

@@ -111,7 +111,8 @@ impl VirtioPci {
         .fold(config, with_part);
         let config = window::with_window(config);
         let (msix, config) = Msix::new(config, MSIX_AT, vectors, (1, 0, 0x800), &wiring.lines);
-        let dma = config.dma(&wiring.memory);
+        // Without VIRTIO_F_ACCESS_PLATFORM a device does not take part in translation (virtio 1.2, 6.1).
+        let dma = config.physical_dma(&wiring.memory);
         Self {
             name,
             config,

@@ -8,7 +8,8 @@
 //!   flat         |RAM |--ROM--|  RAM  |
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use guest_mem::Ram;
@@ -112,6 +113,23 @@ pub struct AddressSpace {
     mappings: Vec<Mapping>,
     flat: Vec<Range>,
     generation: u64,
+    remap: Option<Arc<dyn Remap>>,
+}
+
+/// Translates the addresses of devices' transfers (an IOMMU).
+pub trait Remap: Debug + Send + Sync {
+    /// Where the transfer of the function `source` (bus, device and function) goes at `address`, and how many bytes
+    /// follow there, at least one. `None` when it is refused.
+    fn translate(&self, source: u16, address: u64, write: bool) -> Option<(u64, u64)>;
+}
+
+/// What decides about a function's transfers.
+#[derive(Debug, Default)]
+pub struct Master {
+    /// It may make some.
+    pub on: AtomicBool,
+    /// Who it is.
+    pub source: AtomicU16,
 }
 
 /// An address space that devices and processors share.
@@ -181,6 +199,11 @@ impl AddressSpace {
         &self.flat
     }
 
+    /// Has transfers of functions translated from now on.
+    pub fn set_remap(&mut self, remap: Arc<dyn Remap>) {
+        self.remap = Some(remap);
+    }
+
     /// Counts changes, so that a cache knows when it is stale.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -235,8 +258,10 @@ pub fn change(space: &Shared) -> RwLockWriteGuard<'_, AddressSpace> {
 #[derive(Debug, Clone)]
 pub struct Dma {
     space: Shared,
-    /// Bus mastering; a device whose gate is closed reaches nothing.
-    gate: Option<Arc<AtomicBool>>,
+    /// Bus mastering; a function that is no master reaches nothing.
+    master: Option<Arc<Master>>,
+    /// Its addresses are translated where there is something that does so.
+    translated: bool,
 }
 
 /// A transfer met an address that is no memory.
@@ -248,15 +273,17 @@ impl Dma {
     pub fn new(space: &Shared) -> Self {
         Self {
             space: Arc::clone(space),
-            gate: None,
+            master: None,
+            translated: false,
         }
     }
 
-    /// A view that reaches memory only while `gate` is open.
-    pub fn gated(space: &Shared, gate: Arc<AtomicBool>) -> Self {
+    /// A function's view, while `master` lets it.
+    pub fn of(space: &Shared, master: Arc<Master>, translated: bool) -> Self {
         Self {
             space: Arc::clone(space),
-            gate: Some(gate),
+            master: Some(master),
+            translated,
         }
     }
 
@@ -265,7 +292,7 @@ impl Dma {
     /// # Errors
     /// Part of the range is no memory; bytes before it were copied.
     pub fn read(&self, address: u64, into: &mut [u8]) -> Result<(), DmaError> {
-        self.each(address, into.len(), |backing, done, bytes| {
+        self.each(address, into.len(), false, |backing, done, bytes| {
             let part = into.get_mut(done..done + bytes).ok_or(DmaError)?;
             match backing {
                 Backing::Ram { ram, offset }
@@ -283,7 +310,7 @@ impl Dma {
     /// # Errors
     /// Part of the range is no memory; bytes before it were copied.
     pub fn write(&self, address: u64, from: &[u8]) -> Result<(), DmaError> {
-        self.each(address, from.len(), |backing, done, bytes| {
+        self.each(address, from.len(), true, |backing, done, bytes| {
             let part = from.get(done..done + bytes).ok_or(DmaError)?;
             match backing {
                 Backing::Ram { ram, offset } => ram.write(*offset, part).map_err(|_| DmaError),
@@ -307,23 +334,36 @@ impl Dma {
         &self,
         address: u64,
         total: usize,
+        write: bool,
         mut part: impl FnMut(&Backing, usize, usize) -> Result<(), DmaError>,
     ) -> Result<(), DmaError> {
-        if let Some(gate) = &self.gate
-            && !gate.load(Ordering::Acquire)
+        if let Some(master) = &self.master
+            && !master.on.load(Ordering::Acquire)
         {
             return Err(DmaError);
         }
-        let space = look(&self.space);
+        let remap = self.remap();
         let mut done = 0;
         while done < total {
             let at = address.checked_add(done as u64).ok_or(DmaError)?;
-            let range = space.find(at).ok_or(DmaError)?;
-            let room = usize::try_from(range.last - range.start).unwrap_or(usize::MAX);
-            let bytes = (total - done).min(room.saturating_add(1));
+            // Before the space is locked: a translation reads its tables there.
+            let (at, most) = match &remap {
+                None => (at, u64::MAX),
+                Some((remap, source)) => remap.translate(*source, at, write).ok_or(DmaError)?,
+            };
+            let range = look(&self.space).find(at).ok_or(DmaError)?;
+            let room = (range.last - range.start).saturating_add(1).min(most);
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            let bytes = (total - done).min(room);
             part(&range.backing, done, bytes)?;
             done += bytes;
         }
         Ok(())
+    }
+
+    fn remap(&self) -> Option<(Arc<dyn Remap>, u16)> {
+        let master = self.master.as_ref().filter(|_| self.translated)?;
+        let remap = look(&self.space).remap.clone()?;
+        Some((remap, master.source.load(Ordering::Acquire)))
     }
 }

@@ -1,6 +1,7 @@
 //! The devices `-device` knows: what they are called and take, and what the help says of them.
 
 mod disk;
+mod iommu;
 mod property;
 mod table;
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use hw_core::bits::{low8, low32};
 use serde::{Deserialize, Serialize};
 
-use super::{Delivery, IoApicView, Message};
+use super::IoApicView;
 
 /// Number of inputs.
 pub(super) const PINS: u8 = 24;
 const VERSION: u32 = 0x20;
 const MASKED: u64 = 1 << 16;
-const LEVEL: u64 = 1 << 15;
+pub(super) const LEVEL: u64 = 1 << 15;
 const REMOTE: u64 = 1 << 14;
 /// Delivery status and remote IRR are not for the guest to write.
 const READ_ONLY: u64 = REMOTE | 1 << 12;
@@ -61,8 +61,8 @@ impl IoApic {
         }
     }
 
-    /// Takes the next message to be sent.
-    pub(super) fn next_message(&mut self) -> Option<Message> {
+    /// The entry of the next interrupt that is to be sent.
+    pub(super) fn next_entry(&mut self) -> Option<u64> {
         for pin in 0..PINS {
             let bit = 1_u32 << pin;
             let entry = &mut self.table[usize::from(pin)];
@@ -78,13 +78,7 @@ impl IoApic {
             } else {
                 self.requests &= !bit;
             }
-            return Some(Message {
-                destination: u32::from(low8(*entry >> 56)),
-                logical: *entry & (1 << 11) != 0,
-                delivery: Delivery::from_bits(low8(*entry >> 8)),
-                vector: low8(*entry),
-                level,
-            });
+            return Some(*entry);
         }
         None
     }

@@ -112,6 +112,12 @@ struct Message {
 /// Called with the number of a processor that has something new to look at.
 pub type Kick = Box<dyn Fn(usize) + Send>;
 
+/// Translates devices' messages (interrupt remapping).
+pub trait MessageRemap: Send {
+    /// What a message becomes: address and data; `None` when it is refused.
+    fn remap(&self, address: u64, data: u32) -> Option<(u64, u32)>;
+}
+
 /// All controllers; see the head of this file.
 pub struct Interrupts {
     chips: Chips,
@@ -121,6 +127,7 @@ pub struct Interrupts {
     /// Where the next lowest-priority message starts to look.
     turn: usize,
     counts: Counts,
+    remap: Option<Box<dyn MessageRemap>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -156,7 +163,13 @@ impl Interrupts {
             clock,
             turn: 0,
             counts: Counts::default(),
+            remap: None,
         }
+    }
+
+    /// Has messages of devices, and of the I/O APIC where it asks for that, translated from now on.
+    pub fn set_remap(&mut self, remap: Box<dyn MessageRemap>) {
+        self.remap = Some(remap);
     }
 
     /// What the wires and messages of the machine bring. Wires are global system interrupts.
@@ -195,12 +208,37 @@ impl Interrupts {
         if address >> 20 != 0xfee {
             return;
         }
+        let (address, data) = match &self.remap {
+            None => (address, data),
+            Some(remap) => match remap.remap(address, data) {
+                Some(message) => message,
+                None => return,
+            },
+        };
         self.deliver(Message {
             destination: u32::from(low8(address >> 12)),
             logical: address & 4 != 0,
             delivery: Delivery::from_bits(low8(u64::from(data >> 8))),
             vector: low8(u64::from(data)),
             level: data & 1 << 15 != 0,
+        });
+    }
+
+    /// An entry of the I/O APIC asks for its interrupt; where messages are translated it may name an entry of that table
+    /// (Intel VT-d, 5.1.5.1).
+    fn follow_entry(&mut self, entry: u64) {
+        const REMAPPABLE: u64 = 1 << 48;
+        if self.remap.is_some() && entry & REMAPPABLE != 0 {
+            let high = entry >> 11 & 1;
+            let address = 0xfee0_0010 | (entry >> 49) << 5 | high << 2;
+            return self.message(address, 0);
+        }
+        self.deliver(Message {
+            destination: u32::from(low8(entry >> 56)),
+            logical: entry & (1 << 11) != 0,
+            delivery: Delivery::from_bits(low8(entry >> 8)),
+            vector: low8(entry),
+            level: entry & ioapic::LEVEL != 0,
         });
     }
 
@@ -285,10 +323,10 @@ impl Interrupts {
     fn settle(&mut self) {
         // Each message clears its cause, so there are at most as many as pins.
         for _ in 0..ioapic::PINS {
-            let Some(message) = self.chips.io.next_message() else {
+            let Some(entry) = self.chips.io.next_entry() else {
                 break;
             };
-            self.deliver(message);
+            self.follow_entry(entry);
         }
         let slave = self.chips.slave.pending(None).is_some();
         self.chips.master.set(2, slave);

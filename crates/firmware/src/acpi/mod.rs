@@ -31,6 +31,17 @@ pub enum South {
     Ich9,
 }
 
+/// An I/O memory management unit.
+#[derive(Debug, Clone, Copy)]
+pub struct Iommu {
+    /// Where its registers are.
+    pub base: u64,
+    /// Width of the addresses that it translates.
+    pub address_bits: u8,
+    /// It translates interrupts.
+    pub interrupts: bool,
+}
+
 /// What the tables say about the board.
 #[derive(Debug, Clone)]
 pub struct Platform {
@@ -48,6 +59,8 @@ pub struct Platform {
     pub hole: (u64, u64),
     /// Addresses above 4 GiB for PCI devices.
     pub high_hole: Option<(u64, u64)>,
+    /// The I/O memory management unit.
+    pub iommu: Option<Iommu>,
     /// Extended configuration space, address and size.
     pub ecam: Option<(u32, u32)>,
     /// Whole tables of the user's.
@@ -128,6 +141,9 @@ pub fn tables(platform: &Platform) -> Blobs {
     }
     if let Some((base, size)) = platform.ecam {
         builder.listed(*b"MCFG", 1, &mcfg(base, size));
+    }
+    if let Some(iommu) = &platform.iommu {
+        builder.listed(*b"DMAR", 1, &dmar(iommu));
     }
     builder.listed(*b"WAET", 1, &2_u32.to_le_bytes());
     for table in &platform.extra {
@@ -272,6 +288,19 @@ fn hpet() -> Vec<u8> {
     body.extend([0, 0, 0, 0]);
     body.extend(0xfed0_0000_u64.to_le_bytes());
     body.extend([0; 4]);
+    body
+}
+
+/// Intel VT-d, chapter 8: one unit for the whole bus, and what the I/O APIC is called there.
+fn dmar(iommu: &Iommu) -> Vec<u8> {
+    let mut body = vec![iommu.address_bits - 1, u8::from(iommu.interrupts)];
+    body.extend([0; 10]);
+    let scope = [3, 8, 0, 0, 0, 0xff, 0, 0];
+    body.extend([0, 0]);
+    body.extend(24_u16.to_le_bytes());
+    body.extend([1, 0, 0, 0]);
+    body.extend(iommu.base.to_le_bytes());
+    body.extend(scope);
     body
 }
 

@@ -9,6 +9,11 @@ fn platform(south: South) -> Platform {
         serial_ports: vec![(0x3f8, 4)],
         hole: (0xc000_0000, 0xfebf_ffff),
         high_hole: Some((1 << 40, (1 << 41) - 1)),
+        iommu: (south == South::Ich9).then_some(Iommu {
+            base: 0xfed9_0000,
+            address_bits: 39,
+            interrupts: true,
+        }),
         ecam: (south == South::Ich9).then_some((0xb000_0000, 256 << 20)),
         extra: Vec::new(),
     }
@@ -67,7 +72,10 @@ fn sum(bytes: &[u8]) -> u8 {
 fn linked_tables_are_found_from_the_root_and_sum_to_zero() {
     for (south, wanted) in [
         (South::Piix, vec!["FACP", "APIC", "HPET", "WAET"]),
-        (South::Ich9, vec!["FACP", "APIC", "HPET", "MCFG", "WAET"]),
+        (
+            South::Ich9,
+            vec!["FACP", "APIC", "HPET", "MCFG", "DMAR", "WAET"],
+        ),
     ] {
         let (tables, rsdp) = link(&super::tables(&platform(south)));
         assert_eq!(sum(&rsdp), 0);

@@ -3,11 +3,11 @@
 //! Each byte has a mask of the bits the guest may write and one of the bits that a written one clears.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::StateError;
 use crate::bits::{low8, ones};
-use crate::memory::{Dma, Shared};
+use crate::memory::{Dma, Master, Shared};
 
 /// Offset of the command register: bit 0 I/O windows, 1 memory windows, 2 bus master, 10 no INTx.
 pub const COMMAND: usize = 0x04;
@@ -70,7 +70,7 @@ pub struct Config {
     clears: [u8; SIZE],
     bars: [Option<Bar>; 6],
     rom_size: u64,
-    bus_master: Arc<AtomicBool>,
+    master: Arc<Master>,
 }
 
 impl Config {
@@ -83,7 +83,7 @@ impl Config {
             clears: [0; SIZE],
             bars: [None; 6],
             rom_size: 0,
-            bus_master: Arc::default(),
+            master: Arc::default(),
         };
         config.put(0x00, 2, u64::from(who.vendor));
         config.put(0x02, 2, u64::from(who.device));
@@ -211,14 +211,26 @@ impl Config {
         self.follow_command();
     }
 
-    /// A view of `space` for this function: open while it is a bus master.
+    /// A view of `space` for this function: open while it is a bus master, and translated where an IOMMU is.
     pub fn dma(&self, space: &Shared) -> Dma {
-        Dma::gated(space, Arc::clone(&self.bus_master))
+        Dma::of(space, Arc::clone(&self.master), true)
+    }
+
+    /// The same, but by the addresses that the processors use, whatever an IOMMU says.
+    pub fn physical_dma(&self, space: &Shared) -> Dma {
+        Dma::of(space, Arc::clone(&self.master), false)
+    }
+
+    /// Tells where on the bus the function is.
+    pub(super) fn set_place(&self, devfn: u8) {
+        self.master
+            .source
+            .store(u16::from(devfn), Ordering::Release);
     }
 
     fn follow_command(&self) {
         let on = self.bytes[COMMAND] & 4 != 0;
-        self.bus_master.store(on, Ordering::Release);
+        self.master.on.store(on, Ordering::Release);
     }
 
     /// Window `n`, if the function has it.

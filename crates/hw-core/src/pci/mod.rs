@@ -175,6 +175,7 @@ impl Bus {
 
     /// Puts a function on the bus.
     pub fn plug(&mut self, devfn: u8, mut function: Box<dyn Function>) {
+        function.config().set_place(devfn);
         let rom = function.expansion_rom();
         if let Some(rom) = &rom {
             function.config_mut().add_rom(rom.size());

@@ -11,8 +11,8 @@ use dev_chipset::q35::Mch;
 use dev_chipset::rtc::Rtc;
 use dev_chipset::small::Port92;
 use dev_chipset::vga::Vga;
-use dev_chipset::{Pam, Rom, wires};
-use firmware::acpi::{self, Platform, South};
+use dev_chipset::{Pam, Rom, vtd, wires};
+use firmware::acpi::{self, Iommu, Platform, South};
 use firmware::{memory_map, smbios};
 use guest_mem::Ram;
 use hw_core::memory::{Backing, change};
@@ -169,6 +169,11 @@ fn build(stage: &mut Stage, config: &mut Config, south: South) -> Result<(), Bui
         hole: (hole_start(below, south), HOLE_END),
         high_hole: None,
         extra: std::mem::take(&mut config.acpi_tables),
+        iommu: stage.iommu.map(|choices| Iommu {
+            base: vtd::BASE,
+            address_bits: choices.address_bits,
+            interrupts: choices.interrupts,
+        }),
         ecam: (south == South::Ich9).then_some((0xb000_0000, 256 << 20)),
     };
     add_tables(stage, config, &platform, (below, above))?;

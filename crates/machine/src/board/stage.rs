@@ -9,7 +9,7 @@ use dev_chipset::fw_cfg::{FwCfg, Items, key};
 use dev_chipset::interrupts::{CpuSignals, Interrupts, REGION_ELCR, REGION_IOAPIC, REGION_PIC};
 use dev_chipset::serial::Serial;
 use dev_chipset::small::DebugConsole;
-use dev_chipset::wires;
+use dev_chipset::{vtd, wires};
 use firmware::memory_map::{self, Range};
 use firmware::{kernel::Kernel, rom};
 use guest_mem::Ram;
@@ -42,6 +42,8 @@ pub(crate) struct Stage {
     bell: Doorbell,
     /// Networks that no device has taken.
     pub(crate) networks: BTreeMap<String, MakeNetwork>,
+    /// What the I/O memory management unit can do, if there is one.
+    pub(crate) iommu: Option<vtd::Choices>,
     /// Network cards so far.
     pub(crate) cards: u8,
     /// Where to start from: places in the order, and the firmware's names.
@@ -81,6 +83,7 @@ impl Stage {
             accel: Arc::clone(&config.accel),
             bell: Doorbell::default(),
             networks: BTreeMap::new(),
+            iommu: None,
             cards: 0,
             boot_paths: Vec::new(),
         }

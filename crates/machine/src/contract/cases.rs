@@ -15,6 +15,8 @@ const PORT: u64 = WINDOW + 0x100;
 /// First slot of microvm.
 const SLOT: u64 = 0xfeb0_0000;
 const HPET: u64 = 0xfed0_0000;
+/// Registers of the I/O memory management unit.
+const UNIT: u64 = 0xfed9_0000;
 
 /// A case without anything that a reset keeps.
 const fn on(board: &'static str, device: &'static str, steps: &'static [super::Step]) -> Case {
@@ -60,6 +62,8 @@ pub const CASES: &[Case] = &[
         ],
     ),
     on("pc", "pci-testdev", PCI_TEST),
+    on("pc", "edu", EDU),
+    on("q35", "intel-iommu", IOMMU),
     on("pc", "pvpanic", &[]),
     on("pc", "virtio-rng-pci", VIRTIO_RNG),
     on("q35", "virtio-net-pci", VIRTIO_NET),
@@ -286,6 +290,31 @@ const PCI_TEST: &[super::Step] = &[
     Write(WINDOW, 1, 1),
     Write(WINDOW + 0x80, 1, 0xfa),
     Out(0xc100, 1, 2),
+];
+
+const EDU: &[super::Step] = &[
+    Config("edu", 0x10, 4, WINDOW),
+    Config("edu", 4, 2, ALL_ON),
+    Write(WINDOW + 4, 4, 7),
+    Write(WINDOW + 8, 4, 5),
+    Write(WINDOW + 0x20, 4, 0x80),
+    Write(WINDOW + 0x80, 8, RINGS),
+    Write(WINDOW + 0x88, 8, 0x4_0000),
+    Write(WINDOW + 0x90, 8, 4),
+    Write(WINDOW + 0x98, 8, 5),
+];
+
+const IOMMU: &[super::Step] = &[
+    Write(UNIT + 0x20, 4, RINGS),
+    Write(UNIT + 0xb8, 4, RINGS),
+    Write(UNIT + 0x90, 4, RINGS),
+    Write(UNIT + 0x28, 4, 0x1234),
+    Write(UNIT + 0x2c, 4, 1 << 31 | 1 << 29),
+    Write(UNIT + 0x3c, 4, 0x51),
+    Write(UNIT + 0x40, 4, 0xfee0_0000),
+    Write(UNIT + 0x18, 4, 1 << 30 | 1 << 24 | 1 << 26),
+    // A descriptor that makes no sense.
+    Write(UNIT + 0x88, 4, 0x20),
 ];
 
 /// A driver's way to a running device, its rings at [`RINGS`]; `start` the registers.

@@ -79,8 +79,9 @@ impl Disks {
     }
 }
 
-/// Every device of the list that the board adds by itself, each as a user would ask for it with what it cannot do without.
-fn devices() -> Vec<DeviceOption> {
+/// Every device of the list that stands alone and has a place on `board`, each as a user would ask for it with what it
+/// cannot do without.
+fn devices(board: &str) -> Vec<DeviceOption> {
     let option = |kind: &DeviceType| {
         let properties = kind.properties.iter().copied().flatten();
         let needed = properties.filter(|property| property.name == "netdev");
@@ -93,6 +94,7 @@ fn devices() -> Vec<DeviceOption> {
         }
     };
     let kinds = DEVICES.iter().filter(|kind| kind.stands_alone());
+    let kinds = kinds.filter(|kind| kind.name != "intel-iommu" || board == "q35");
     kinds.map(option).collect()
 }
 
@@ -128,7 +130,7 @@ fn config(name: &str, disks: &mut Disks) -> Config {
         }],
         drives,
         networks: [("net0".to_owned(), network)].into_iter().collect(),
-        devices: if with_bus { devices() } else { Vec::new() },
+        devices: if with_bus { devices(name) } else { Vec::new() },
         uuid: None,
         boot_order: "cad".to_owned(),
         boot_menu: false,

@@ -11,6 +11,8 @@ use super::DeviceOption;
 pub enum Kind {
     /// On or off.
     Bool,
+    /// On or off, or what is best.
+    OnOffAuto,
     /// A number, with the least and the greatest that its type has.
     Number(&'static str, i128, i128),
     /// A slot and function of a PCI bus.
@@ -29,6 +31,8 @@ pub(super) const UINT8: Kind = Kind::Number("uint8", 0, u8::MAX as i128);
 pub(super) const UINT16: Kind = Kind::Number("uint16", 0, u16::MAX as i128);
 /// Thirty-two bits.
 pub(super) const UINT32: Kind = Kind::Number("uint32", 0, u32::MAX as i128);
+/// Sixty-four bits.
+pub(super) const UINT64: Kind = Kind::Number("uint64", 0, u64::MAX as i128);
 /// Thirty-two bits with a sign.
 pub(super) const INT32: Kind = Kind::Number("int32", i32::MIN as i128, i32::MAX as i128);
 
@@ -37,6 +41,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
+            Self::OnOffAuto => "OnOffAuto",
             Self::Number(name, ..) => name,
             Self::Address => "int32",
             Self::OnError => "BlockdevOnError",
@@ -89,6 +94,12 @@ impl Property {
             Kind::Address if super::address(value).is_none() => Err(format!(
                 "Property '{driver}.{name}' doesn't take value '{value}'"
             )),
+            Kind::OnOffAuto => match value {
+                "on" | "off" | "auto" => Ok(()),
+                _ => Err(format!(
+                    "Parameter '{name}' does not accept value '{value}'"
+                )),
+            },
             Kind::OnError => match value {
                 "report" | "ignore" | "enospc" | "stop" | "auto" => Ok(()),
                 _ => Err(format!(

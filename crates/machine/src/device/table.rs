@@ -1,5 +1,6 @@
 //! The table of the devices that `-device` knows, and how they are put on a board.
 
+use dev_chipset::edu::Edu;
 use dev_chipset::small::{DebugExit, PvPanic};
 use dev_chipset::test_devices::{PcTestDevice, PciTestDevice};
 use dev_virtio::pci::{PciIdentity, VirtioPci};
@@ -7,8 +8,8 @@ use dev_virtio::{Model, net, rng};
 use firmware::acpi::South;
 use hw_core::pci::{Function, devfn};
 
-use super::property::{INT32, Kind, Property, UINT8, UINT16, UINT32};
-use super::{Category, DeviceOption, DeviceType, address};
+use super::property::{INT32, Kind, Property, UINT8, UINT16, UINT32, UINT64};
+use super::{Category, DeviceOption, DeviceType, address, iommu};
 use crate::board::{Stage, virtio_wiring};
 
 const fn plain(name: &'static str, kind: Kind, default: &'static str) -> Property {
@@ -95,8 +96,40 @@ const DEBUG_EXIT: &[Property] = &[
 ];
 const PANIC: &[Property] = &[plain("events", UINT8, "7"), plain("ioport", UINT16, "1285")];
 
+const EDU: &[Property] = &[plain("dma_mask", UINT64, "268435455")];
+const IOMMU: &[Property] = &[
+    plain("aw-bits", UINT8, "48"),
+    told("eim", Kind::OnOffAuto, "on/off/auto", "\"auto\""),
+    told("intremap", Kind::OnOffAuto, "on/off/auto", "\"auto\""),
+];
+
 /// All of them, by name.
 pub const DEVICES: &[DeviceType] = &[
+    DeviceType {
+        name: "edu",
+        alias: "",
+        category: Category::Misc,
+        bus: "PCI",
+        description: "",
+        properties: &[EDU, PCI],
+        add: Some(|stage, option, south| {
+            let mask = option.number("dma_mask", (1 << 28) - 1)?;
+            let at = slot(stage, option)?;
+            let wiring = virtio_wiring(&stage.core, south, at >> 3);
+            let edu = Edu::new(mask, &wiring.memory, wiring.line, &wiring.lines);
+            stage.core.pci.plug(at, Box::new(edu));
+            Ok(())
+        }),
+    },
+    DeviceType {
+        name: "intel-iommu",
+        alias: "",
+        category: Category::Misc,
+        bus: "System",
+        description: "Intel IOMMU (VT-d) DMA Remapping device",
+        properties: &[IOMMU],
+        add: Some(iommu::add),
+    },
     DeviceType {
         name: "isa-debug-exit",
         alias: "",
