@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::i440fx::SUBSYSTEM;
 
 const IDENTITY: u32 = 0x0100_00ed;
-const WINDOW: u64 = 1 << 20;
+const WINDOW: u32 = 1 << 20;
 const OWN: u64 = 0x4_0000;
 const OWN_BYTES: usize = 4096;
 

@@ -1,11 +1,11 @@
 //! Host bridge of the i440FX (Intel 82441FX data sheet): PAM and SMRAM.
 
-use hw_core::StateError;
 use hw_core::bits::low8;
+use hw_core::device::{HostEvent, StateError, restore_record, save_record};
 use hw_core::pci::{Config, Function, Identity};
 use serde_json::Value;
 
-use crate::pam::Pam;
+use crate::pam::{Pam, Shadow};
 
 const PAM: usize = 0x59;
 const SMRAM: usize = 0x72;
@@ -19,6 +19,8 @@ pub(crate) const SUBSYSTEM: (u16, u16) = (0x1af4, 0x1100);
 pub struct I440Fx {
     config: Config,
     pam: Pam,
+    /// The stretches as the firmware set them: power stays on behind these registers while the machine sleeps.
+    shadow: u64,
 }
 
 impl I440Fx {
@@ -36,7 +38,11 @@ impl I440Fx {
         config.put(SMRAM, 1, 2);
         config.allow(PAM, 7, 0x0033_3333_3333_3330);
         config.allow(SMRAM, 1, 0x58);
-        Self { config, pam }
+        Self {
+            config,
+            pam,
+            shadow: 0,
+        }
     }
 
     fn follow(&mut self) {
@@ -65,7 +71,16 @@ impl Function for I440Fx {
             self.config.set(SMRAM, 1, smram & !SMRAM_OPEN);
             self.config.allow(SMRAM, 1, 0);
         }
+        self.shadow = self.config.read(PAM, 7);
         self.follow();
+    }
+
+    fn host_event(&mut self, event: HostEvent) {
+        if event == HostEvent::Wake {
+            // The firmware goes on in the RAM that it has run in.
+            self.config.set(PAM, 7, self.shadow);
+            self.follow();
+        }
     }
 
     fn reset(&mut self) {
@@ -74,10 +89,14 @@ impl Function for I440Fx {
     }
 
     fn save(&self) -> Value {
-        Value::Null
+        save_record(&Shadow {
+            shadow: self.shadow,
+        })
     }
 
-    fn restore(&mut self, _state: &Value) -> Result<(), StateError> {
+    fn restore(&mut self, state: &Value) -> Result<(), StateError> {
+        let saved: Shadow = restore_record(state)?;
+        self.shadow = saved.shadow;
         self.follow();
         Ok(())
     }

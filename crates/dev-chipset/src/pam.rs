@@ -3,6 +3,7 @@
 
 use guest_mem::Ram;
 use hw_core::memory::{Backing, MappingId, Shared, change};
+use serde::{Deserialize, Serialize};
 
 /// Stretches lie over RAM and under nothing else of the machine.
 const PRIORITY: i32 = 1;
@@ -16,6 +17,12 @@ const SMRAM_PRIORITY: i32 = 3;
 pub struct Rom {
     /// The firmware, whose end is at 1 MiB.
     pub ram: Ram,
+}
+
+/// What a bridge saves beside its configuration space.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Shadow {
+    pub(crate) shadow: u64,
 }
 
 struct Stretch {

@@ -1,13 +1,13 @@
 //! Host bridge of Q35 (Intel 3 Series MCH data sheet): PAM, SMRAM and the window of extended configuration space.
 
-use hw_core::StateError;
 use hw_core::bits::low8;
+use hw_core::device::{HostEvent, StateError, restore_record, save_record};
 use hw_core::memory::{Backing, MappingId, change};
 use hw_core::pci::{self, Config, Function, Identity, Place};
 use serde_json::Value;
 
 use crate::i440fx::SUBSYSTEM;
-use crate::pam::Pam;
+use crate::pam::{Pam, Shadow};
 
 const PCIEXBAR: usize = 0x60;
 const PAM: usize = 0x90;
@@ -23,6 +23,8 @@ pub struct Mch {
     config: Config,
     place: Place,
     pam: Pam,
+    /// The stretches as the firmware set them: power stays on behind these registers while the machine sleeps.
+    shadow: u64,
     ecam: MappingId,
 }
 
@@ -52,6 +54,7 @@ impl Mch {
             place,
             pam,
             ecam,
+            shadow: 0,
         }
     }
 
@@ -89,10 +92,19 @@ impl Function for Mch {
             self.config.set(SMRAM, 1, smram & !SMRAM_OPEN);
             self.config.allow(SMRAM, 1, 0);
         }
+        self.shadow = self.config.read(PAM, 7);
         if self.config.read(TSEG, 2) == 0xffff {
             self.config.set(TSEG, 2, 16);
         }
         self.follow();
+    }
+
+    fn host_event(&mut self, event: HostEvent) {
+        if event == HostEvent::Wake {
+            // The firmware goes on in the RAM that it has run in.
+            self.config.set(PAM, 7, self.shadow);
+            self.follow();
+        }
     }
 
     fn reset(&mut self) {
@@ -101,10 +113,14 @@ impl Function for Mch {
     }
 
     fn save(&self) -> Value {
-        Value::Null
+        save_record(&Shadow {
+            shadow: self.shadow,
+        })
     }
 
-    fn restore(&mut self, _state: &Value) -> Result<(), StateError> {
+    fn restore(&mut self, state: &Value) -> Result<(), StateError> {
+        let saved: Shadow = restore_record(state)?;
+        self.shadow = saved.shadow;
         self.follow();
         Ok(())
     }

@@ -102,15 +102,8 @@ fn unit_test(machine: &Path, dir: &Path, case: &Case) -> Result<String> {
     let output = dir.join(format!("{}.out", case.name));
     let mut command = Command::new(machine);
     command
-        .args([
-            "-nodefaults",
-            "-display",
-            "none",
-            "-vga",
-            "none",
-            "-M",
-            "pc",
-        ])
+        .args(["-nodefaults", "-display", "none", "-vga", "none"])
+        .args(["-M", case.board])
         .args(["-device", "pc-testdev", "-device", "pci-testdev"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"])
         .args(["-smp", &case.processors.to_string(), "-cpu", case.cpu])
@@ -118,6 +111,9 @@ fn unit_test(machine: &Path, dir: &Path, case: &Case) -> Result<String> {
         .arg(format!("file:{}", output.display()))
         .arg("-kernel")
         .arg(dir.join(format!("x86/{}.flat", case.program)));
+    for device in case.devices {
+        command.args(["-device", device]);
+    }
     if !case.environment.is_empty() {
         command.arg("-initrd").arg(&environment);
     }

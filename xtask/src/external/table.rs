@@ -25,6 +25,9 @@ pub(super) struct Case {
     pub(super) width: Width,
     pub(super) processors: u32,
     pub(super) cpu: &'static str,
+    /// The board, and devices beside those that every test has.
+    pub(super) board: &'static str,
+    pub(super) devices: &'static [&'static str],
     pub(super) arguments: &'static str,
     /// Variables of its environment, a line each.
     pub(super) environment: &'static str,
@@ -39,6 +42,8 @@ const fn case(name: &'static str, program: &'static str, cpu: &'static str) -> C
         width: Width::Bits64,
         processors: 1,
         cpu,
+        board: "pc",
+        devices: &[],
         arguments: "",
         environment: "",
         seconds: 180,
@@ -80,6 +85,11 @@ pub(super) const KVM_UNIT_TESTS: &[Case] = &[
     case("eventinj", "eventinj", "qemu64"),
     case("idt_test", "idt_test", "qemu64"),
     many(4, case("ioapic", "ioapic", "qemu64,+x2apic")),
+    Case {
+        board: "q35",
+        devices: &["intel-iommu,intremap=on,eim=off", "edu"],
+        ..many(4, case("intel_iommu", "intel-iommu", "qemu64"))
+    },
     case("la57", "la57", "max,host-phys-bits"),
     case("memory", "memory", "max"),
     case("msr", "msr", "max,vendor=GenuineIntel"),
@@ -92,6 +102,7 @@ pub(super) const KVM_UNIT_TESTS: &[Case] = &[
     case("rdpru", "rdpru", "max"),
     case("realmode", "realmode", "qemu64"),
     case("rmap_chain", "rmap_chain", "qemu64"),
+    case("s3", "s3", "qemu64"),
     case("setjmp", "setjmp", "qemu64"),
     Case {
         seconds: 600,

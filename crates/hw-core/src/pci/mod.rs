@@ -40,6 +40,9 @@ pub const ECAM: u32 = 1;
 pub const NOTHING: u32 = 2;
 /// Windows show through RAM, never over it.
 const WINDOW_PRIORITY: i32 = -1;
+/// Bits of the address register. Bits 0 and 1 choose the byte beside those of the port, as with the reference: test
+/// programs rely on it.
+const ADDRESS: u32 = 0x80ff_ffff;
 /// Bar number of the expansion ROM.
 const ROM: usize = 6;
 
@@ -304,7 +307,7 @@ impl Bus {
             return None;
         }
         let [offset, devfn, bus, _] = self.address.to_le_bytes();
-        Some((bus, devfn, usize::from(offset & 0xfc)))
+        Some((bus, devfn, usize::from(offset)))
     }
 }
 
@@ -338,7 +341,7 @@ impl Device for Bus {
         match (offset, self.selected()) {
             (0, _) if bytes == 4 => u64::from(self.address),
             (4..=7, Some((bus, devfn, register))) => {
-                let at = register + usize::from(low8(offset & 3));
+                let at = register | usize::from(low8(offset & 3));
                 self.config_read(bus, devfn, at, bytes)
             }
             _ => ones(bytes),
@@ -357,9 +360,9 @@ impl Device for Bus {
             return;
         }
         match (offset, self.selected()) {
-            (0, _) if bytes == 4 => self.address = low32(value) & 0x80ff_fffc,
+            (0, _) if bytes == 4 => self.address = low32(value) & ADDRESS,
             (4..=7, Some((bus, devfn, register))) => {
-                let at = register + usize::from(low8(offset & 3));
+                let at = register | usize::from(low8(offset & 3));
                 self.config_write(bus, devfn, at, bytes, value);
             }
             _ => {}
@@ -398,7 +401,7 @@ impl Device for Bus {
         if !saved.functions.keys().eq(self.slots.keys()) {
             return Err(StateError("other functions on the bus".to_owned()));
         }
-        self.address = saved.address & 0x80ff_fffc;
+        self.address = saved.address & ADDRESS;
         for (devfn, from) in saved.functions {
             let Some(slot) = self.slots.get_mut(&devfn) else {
                 continue;

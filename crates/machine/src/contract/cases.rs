@@ -45,7 +45,11 @@ pub const CASES: &[Case] = &[
     on("pc", "isa-debugcon", &[]),
     on("q35", "hpet", HPET_STEPS),
     on("q35", "fw_cfg", FW_CFG),
-    on("pc", "i440FX", &[Config("i440FX", 0x59, 4, 0x3322_3310)]),
+    Case {
+        // Kept for the way back from sleep.
+        kept: &["shadow"],
+        ..on("pc", "i440FX", &[Config("i440FX", 0x59, 4, 0x3322_3310)])
+    },
     on("pc", "PIIX3", PIIX3),
     on("pc", "PIIX4_PM", PIIX4),
     on("pc", "VGA", VGA),
@@ -68,7 +72,10 @@ pub const CASES: &[Case] = &[
     on("pc", "virtio-rng-pci", VIRTIO_RNG),
     on("q35", "virtio-net-pci", VIRTIO_NET),
     on("pc", "virtio-blk-pci", VIRTIO_BLK),
-    on("q35", "mch", MCH),
+    Case {
+        kept: &["shadow"],
+        ..on("q35", "mch", MCH)
+    },
     on("q35", "ICH9-LPC", ICH9),
     on("q35", "ich9-ahci", AHCI),
     on(
