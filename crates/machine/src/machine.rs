@@ -3,6 +3,8 @@
 //! Locks, in the order in which they may be taken: the machine lock ([`Core`]), then a processor's sleep lock, then
 //! the timer's and the main loop's. An accelerator takes none of them.
 
+mod outside;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -12,7 +14,7 @@ use accel_core::{Accel, Registers, SavedCpu, Vcpu};
 use backend_core::Wake;
 use hw_core::{Clock, HostEvent, Request};
 
-use crate::core::{Aftermath, Core, Watch};
+use crate::core::{Aftermath, Core};
 use crate::processor::{self, Processor};
 
 /// What a machine is doing.
@@ -69,6 +71,8 @@ pub(crate) struct Shared {
     /// A backend has finished something, and no device has looked yet.
     finished: AtomicBool,
     stop: AtomicBool,
+    /// The guest has asked for something that the main loop has not decided yet: no processor runs on.
+    hold: AtomicBool,
     end: AtomicBool,
     timer: Mutex<Timer>,
     timer_wake: Condvar,
@@ -99,11 +103,20 @@ impl Shared {
     pub(crate) fn access<T>(&self, call: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = locked(&self.core);
         let result = call(&mut core);
-        let after = core.settle();
+        let after = self.settle(&mut core);
         drop(core);
         self.follow(after);
         self.catch_up();
         result
+    }
+
+    /// What follows from an access, still under the lock.
+    fn settle(&self, core: &mut Core) -> Aftermath {
+        let after = core.settle();
+        if after.wish {
+            self.hold.store(true, Ordering::Release);
+        }
+        after
     }
 
     /// A look that changes nothing.
@@ -129,7 +142,7 @@ impl Shared {
             if self.finished.swap(false, Ordering::SeqCst) {
                 core.completed();
             }
-            let after = core.settle();
+            let after = self.settle(&mut core);
             drop(core);
             self.follow(after);
         }
@@ -175,7 +188,26 @@ impl Shared {
     }
 
     pub(crate) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+        self.stop.load(Ordering::Acquire) || self.hold.load(Ordering::Acquire)
+    }
+
+    /// What the guest asked for is decided: processors go on, unless it has asked again.
+    fn release(&self) {
+        if !self.hold.load(Ordering::Acquire) {
+            return;
+        }
+        let waits = self.peek(|core| {
+            let waits = core.control.waits();
+            if !waits {
+                self.hold.store(false, Ordering::Release);
+            }
+            waits
+        });
+        if !waits {
+            for processor in &self.processors {
+                processor.kick();
+            }
+        }
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -187,7 +219,7 @@ impl Shared {
         while !self.ended() {
             let mut core = locked(&self.core);
             core.tick();
-            let after = core.settle();
+            let after = self.settle(&mut core);
             {
                 let mut timer = locked(&self.timer);
                 timer.until = after.deadline;
@@ -262,6 +294,7 @@ impl Machine {
             core: Mutex::new(core),
             finished: AtomicBool::new(false),
             stop: AtomicBool::new(true),
+            hold: AtomicBool::new(false),
             end: AtomicBool::new(false),
             timer: Mutex::default(),
             timer_wake: Condvar::new(),
@@ -396,8 +429,10 @@ impl Machine {
         self.shared.post(Event::Quit(code));
     }
 
-    /// Waits for what the main loop has to decide; `None` when the time is up.
+    /// Waits for what the main loop has to decide; `None` when the time is up. While the guest has asked for something, no
+    /// processor runs on: they go on by the next call, when it is decided.
     pub fn wait(&self, limit: Duration) -> Option<Event> {
+        self.shared.release();
         let main = locked(&self.shared.main);
         let (mut main, _) = self
             .shared
@@ -421,69 +456,6 @@ impl Machine {
     /// Calls under the machine lock, with everything that follows from what the call did.
     pub fn with<T>(&self, call: impl FnOnce(&mut Core) -> T) -> T {
         self.shared.access(call)
-    }
-
-    /// Reads a port as a processor would; with an index, that is written to the port first, and the next port read.
-    pub fn port(&self, port: u16, bytes: usize, index: Option<u8>) -> u32 {
-        self.with(|core| {
-            let Some(index) = index else {
-                return core.port_read(port, bytes);
-            };
-            core.port_write(port, 1, u32::from(index));
-            core.port_read(port.wrapping_add(1), bytes)
-        })
-    }
-
-    /// Writes to a port as a processor would.
-    pub fn set_port(&self, port: u16, bytes: usize, value: u32) {
-        self.with(|core| core.port_write(port, bytes, value));
-    }
-
-    /// Reads up to eight bytes of memory or device registers, as the first processor would.
-    pub fn load(&self, address: u64, bytes: usize) -> u64 {
-        self.with(|core| core.memory_read(0, address, bytes))
-    }
-
-    /// Writes there.
-    pub fn store(&self, address: u64, bytes: usize, value: u64) {
-        self.with(|core| core.memory_write(0, address, bytes, value));
-    }
-
-    /// Calls `watch` with every change of an input of the I/O APIC from now on: its number and its level. The call comes
-    /// under the machine lock.
-    pub fn watch_interrupts(&self, watch: Watch) {
-        self.with(|core| core.watch = Some(watch));
-    }
-
-    /// Whether guest time moves only by [`Machine::step_time`].
-    pub fn time_by_hand(&self) -> bool {
-        self.shared.accel.time_by_hand()
-    }
-
-    /// Guest time in nanoseconds.
-    pub fn guest_time(&self) -> u64 {
-        self.shared.clock.now()
-    }
-
-    /// Moves guest time on by nanoseconds, or to when the next device is due; what is due on the way happens in its order.
-    /// Gives the time then; `None` when nothing is due ever.
-    pub fn step_time(&self, by: Option<u64>) -> Option<u64> {
-        let clock = &self.shared.clock;
-        let due = || self.shared.peek(Core::deadline);
-        let end = match by {
-            Some(by) => clock.now().saturating_add(by),
-            None => due()?.max(clock.now()),
-        };
-        loop {
-            let now = clock.now();
-            // What stays due after its tick does not hold time up.
-            let next = due().filter(|at| (now + 1..end).contains(at));
-            clock.advance(next.unwrap_or(end).saturating_sub(now));
-            self.with(Core::tick);
-            if next.is_none() {
-                return Some(clock.now());
-            }
-        }
     }
 
     /// Whether address bit 20 is let through.

@@ -136,17 +136,17 @@ impl Event {
         }
     }
 
-    /// Writes a word; true when what waited may go out now.
-    fn write(&mut self, offset: u64, word: u32) -> bool {
+    fn write(&mut self, offset: u64, word: u32) {
         match offset {
-            0 => {
-                self.control = self.control & WAITING | word & MASKED;
-                return self.control == WAITING;
-            }
+            0 => self.control = self.control & WAITING | word & MASKED,
             4 => self.data = word,
             _ => put(&mut self.address, offset - 8, word),
         }
-        false
+    }
+
+    /// It waits, and may go out.
+    fn due(&self) -> bool {
+        self.control == WAITING
     }
 }
 
@@ -195,14 +195,12 @@ impl Unit {
             FSTS => registers.faults &= !(word & CLEARABLE),
             ICS => registers.done &= !(word & 1),
             FECTL..0x48 => {
-                if registers.fault_event.write(offset - FECTL, word) {
-                    self.fault_event();
-                }
+                registers.fault_event.write(offset - FECTL, word);
+                self.send_due();
             }
             IECTL..0xb0 => {
-                if registers.done_event.write(offset - IECTL, word) {
-                    self.done_event();
-                }
+                registers.done_event.write(offset - IECTL, word);
+                self.send_due();
             }
             at if at == FRCD + 12 && word & MASKED != 0 => {
                 registers.record[1] &= !TOP;
@@ -250,6 +248,16 @@ impl Unit {
         ];
         registers.faults |= PENDING;
         self.fault_event();
+    }
+
+    /// Sends what waited and is no longer masked.
+    fn send_due(&mut self) {
+        if self.registers.fault_event.due() {
+            self.fault_event();
+        }
+        if self.registers.done_event.due() {
+            self.done_event();
+        }
     }
 
     pub(super) fn fault_event(&mut self) {
