@@ -88,7 +88,7 @@ fn smbios_tables_are_the_reference_s() {
         "-smbios type=8,internal_reference=ir,external_reference=er,connector_type=1,port_type=2 -smbios type=8,internal_reference=ir",
         "-smbios type=11,value=one,value=two -smbios type=11,value=three,path=text",
         "-smbios type=17,loc_pfx=LP,bank=bk,manufacturer=mm,serial=ms,asset=ma,part=mp,speed=2400",
-        "-smbios type=41,designation=des,kind=ethernet,instance=1 -smbios type=41",
+        "-smbios type=41,designation=des,kind=ethernet,instance=1",
         "-smbios file=board",
     ] {
         let ours = smbios(&built("qsystem-x86_64"), options, scratch.dir());

@@ -21,7 +21,7 @@ struct Flat {
 
 impl Flat {
     fn new(seed: u64) -> Self {
-        let sectors = usize::try_from(SIZE / SECTOR).unwrap();
+        let sectors = usize::try_from(SIZE / SECTOR).expect("a small number");
         Self {
             rng: Rng::new(seed),
             safe: vec![0; sectors],
@@ -35,14 +35,15 @@ impl Flat {
             let skip = self.rng.below(PART);
             let first = queue * PART + skip;
             let count = self.rng.between(1, (PART - skip).min(150));
-            let value = u8::try_from(self.rng.below(256)).unwrap();
+            let value = u8::try_from(self.rng.below(256)).expect("below 256");
             let what = match value {
                 0 => "-z -u".to_owned(),
                 value => format!("-P {value}"),
             };
             let (offset, len) = (first * SECTOR, count * SECTOR);
             commands.push(format!("aio_write -q {what} {offset} {len}"));
-            let range = usize::try_from(first).unwrap()..usize::try_from(first + count).unwrap();
+            let range = usize::try_from(first).expect("a small number")
+                ..usize::try_from(first + count).expect("a small number");
             for sector in &mut self.maybe[range] {
                 sector.push(value);
             }
@@ -78,7 +79,7 @@ impl Flat {
     /// Compares with the bytes of the disk, which become the truth.
     fn check(&mut self, bytes: &[u8], story: &str) {
         assert_eq!(bytes.len() as u64, SIZE);
-        let sectors = bytes.chunks_exact(usize::try_from(SECTOR).unwrap());
+        let sectors = bytes.chunks_exact(usize::try_from(SECTOR).expect("a small number"));
         for (number, read) in sectors.enumerate() {
             let value = read[0];
             let may = value == self.safe[number] || self.maybe[number].contains(&value);
@@ -122,10 +123,10 @@ fn live_through_crashes(lab: &Lab, options: &str, seed: u64) {
         lab.reference.run(dir, &["check", "-q", "x.qcow2"]).ok();
         let raw = ["convert", "-O", "raw", "x.qcow2", "x.raw"];
         lab.reference.run(dir, &raw).ok();
-        let bytes = std::fs::read(lab.scratch.path("x.raw")).unwrap();
+        let bytes = std::fs::read(lab.scratch.path("x.raw")).expect("the image can be read");
         flat.check(&bytes, &story);
     }
-    std::fs::remove_file(image).unwrap();
+    std::fs::remove_file(image).expect("the image can be removed");
 }
 
 #[test]

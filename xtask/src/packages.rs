@@ -3,127 +3,107 @@
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::shell::{find, run};
+use anyhow::Result;
+
+use crate::shell::{find, root, run};
 
 /// A program and the package that has it.
 struct Need {
     program: &'static str,
     package: &'static str,
     why: &'static str,
+    /// It is what our output is compared with.
+    reference: bool,
+}
+
+/// The reference's version.
+const VERSION: &str = "version 10.0.";
+/// Where Debian 12 has it.
+const BACKPORTS: &str = "deb http://deb.debian.org/debian bookworm main\ndeb http://deb.debian.org/debian bookworm-backports main\n";
+
+const fn need(program: &'static str, package: &'static str, why: &'static str) -> Need {
+    Need {
+        program,
+        package,
+        why,
+        reference: false,
+    }
 }
 
 const NEEDS: &[Need] = &[
     Need {
-        program: "qemu-img",
-        package: "qemu-utils",
-        why: "the reference that our output is compared with",
+        reference: true,
+        ..need(
+            "qemu-img",
+            "qemu-utils",
+            "the reference that our output is compared with",
+        )
     },
+    need(
+        "mkfs.ext4",
+        "e2fsprogs",
+        "a real file system inside an image",
+    ),
+    need(
+        "cryptsetup",
+        "cryptsetup-bin",
+        "another maker and reader of LUKS headers",
+    ),
+    need("tmux", "tmux", "a terminal to type at"),
+    need(
+        "strace",
+        "strace",
+        "errors of single system calls, and what is asked of the kernel",
+    ),
+    need("prlimit", "util-linux", "limits on memory and file size"),
+    need("mount", "mount", "a small file system that fills up"),
     Need {
-        program: "mkfs.ext4",
-        package: "e2fsprogs",
-        why: "a real file system inside an image",
+        reference: true,
+        ..need(
+            "qemu-system-x86_64",
+            "qemu-system-x86",
+            "a guest whose kernel attaches our disks",
+        )
     },
-    Need {
-        program: "cryptsetup",
-        package: "cryptsetup-bin",
-        why: "another maker and reader of LUKS headers",
-    },
-    Need {
-        program: "tmux",
-        package: "tmux",
-        why: "a terminal to type at",
-    },
-    Need {
-        program: "strace",
-        package: "strace",
-        why: "errors of single system calls, and what is asked of the kernel",
-    },
-    Need {
-        program: "prlimit",
-        package: "util-linux",
-        why: "limits on memory and file size",
-    },
-    Need {
-        program: "mount",
-        package: "mount",
-        why: "a small file system that fills up",
-    },
-    Need {
-        program: "qemu-system-x86_64",
-        package: "qemu-system-x86",
-        why: "a guest whose kernel attaches our disks",
-    },
-    Need {
-        program: "busybox",
-        package: "busybox-static",
-        why: "the programs in that guest",
-    },
-    Need {
-        program: "/usr/share/seabios/bios-256k.bin",
-        package: "seabios",
-        why: "the firmware of machines",
-    },
-    Need {
-        program: "/usr/share/OVMF/OVMF_CODE_4M.fd",
-        package: "ovmf",
-        why: "UEFI firmware of machines",
-    },
-    Need {
-        program: "grub-mkimage",
-        package: "grub-common",
-        why: "a boot loader on the disks of guests",
-    },
-    Need {
-        program: "/usr/lib/grub/i386-pc/boot.img",
-        package: "grub-pc-bin",
-        why: "that boot loader's code for a PC's BIOS",
-    },
-    Need {
-        program: "xorriso",
-        package: "xorriso",
-        why: "a CD that boots",
-    },
-    Need {
-        program: "mformat",
-        package: "mtools",
-        why: "a CD that boots",
-    },
-    Need {
-        program: "nbdkit",
-        package: "nbdkit",
-        why: "another NBD server",
-    },
-    Need {
-        program: "nbdcopy",
-        package: "libnbd-bin",
-        why: "other NBD clients",
-    },
-    Need {
-        program: "nbdsh",
-        package: "python3-libnbd",
-        why: "an NBD client that does what it is told",
-    },
-    Need {
-        program: "pigz",
-        package: "pigz",
-        why: "the limit beside rows of zlib in the bench",
-    },
-    Need {
-        program: "zstd",
-        package: "zstd",
-        why: "the limit beside rows of zstd in the bench",
-    },
-    Need {
-        program: "openssl",
-        package: "openssl",
-        why: "certificates for TLS",
-    },
+    need("busybox", "busybox-static", "the programs in that guest"),
+    need(
+        "/usr/share/seabios/bios-256k.bin",
+        "seabios",
+        "the firmware of machines",
+    ),
+    need(
+        "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        "ovmf",
+        "UEFI firmware of machines",
+    ),
+    need(
+        "grub-mkimage",
+        "grub-common",
+        "a boot loader on the disks of guests",
+    ),
+    need(
+        "/usr/lib/grub/i386-pc/boot.img",
+        "grub-pc-bin",
+        "that boot loader's code for a PC's BIOS",
+    ),
+    need("xorriso", "xorriso", "a CD that boots"),
+    need("mformat", "mtools", "a CD that boots"),
+    need("nbdkit", "nbdkit", "another NBD server"),
+    need("nbdcopy", "libnbd-bin", "other NBD clients"),
+    need(
+        "nbdsh",
+        "python3-libnbd",
+        "an NBD client that does what it is told",
+    ),
+    need("pigz", "pigz", "the limit beside rows of zlib in the bench"),
+    need("zstd", "zstd", "the limit beside rows of zstd in the bench"),
+    need("openssl", "openssl", "certificates for TLS"),
 ];
 
 /// Says what is missing and installs it. A package that cannot be installed is not an error: the tests
 /// that need it say so and are skipped.
 pub(crate) fn install() {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|n| find(n.program).is_none()).collect();
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !there(need)).collect();
     if missing.is_empty() {
         println!(
             "packages: all there ({})",
@@ -137,15 +117,51 @@ pub(crate) fn install() {
             need.package, need.program, need.why
         );
     }
-    let mut words = vec!["install", "-y", "--no-install-recommends"];
-    let packages = names(&missing);
-    words.extend(&packages);
-    if run(&mut apt(&["update", "-qq"]))
-        .and_then(|()| run(&mut apt(&words)))
-        .is_err()
-    {
-        println!("packages: could not install them; tests that need them will be skipped");
+    let (reference, others): (Vec<&Need>, Vec<&Need>) =
+        missing.into_iter().partition(|need| need.reference);
+    let done = run(&mut apt(&["update", "-qq"]))
+        .and_then(|()| install_all(&names(&others), &[]))
+        .and_then(|()| install_reference(&names(&reference)));
+    if let Err(error) = done {
+        println!("packages: {error:#}; tests that need what is missing will be skipped");
     }
+}
+
+/// Whether a program is there; the reference counts only in the version that we compare with.
+fn there(need: &Need) -> bool {
+    let Some(path) = find(need.program) else {
+        return false;
+    };
+    !need.reference || {
+        let said = Command::new(path).arg("--version").output();
+        said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains(VERSION))
+    }
+}
+
+/// Installs packages, if there are any.
+fn install_all(packages: &[&str], options: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let mut words = options.to_vec();
+    words.extend(["install", "-y", "--no-install-recommends"]);
+    words.extend(packages);
+    run(&mut apt(&words))
+}
+
+/// The reference is newer than what Debian 12 has; its backports have it, whether or not the machine's own lists name
+/// them. A newer Debian is taken as it is.
+fn install_reference(packages: &[&str]) -> Result<()> {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    if packages.is_empty() || !release.contains("VERSION_CODENAME=bookworm") {
+        return install_all(packages, &[]);
+    }
+    let list = root().join("target").join("backports.list");
+    std::fs::create_dir_all(root().join("target"))?;
+    std::fs::write(&list, BACKPORTS)?;
+    let list = format!("Dir::Etc::sourcelist={}", list.display());
+    run(&mut apt(&["-o", &list, "update", "-qq"]))?;
+    install_all(packages, &["-o", &list, "-t", "bookworm-backports"])
 }
 
 fn names(needs: &[&Need]) -> Vec<&'static str> {

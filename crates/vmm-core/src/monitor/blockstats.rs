@@ -96,6 +96,8 @@ fn stats(totals: &Totals, device: bool) -> Dict {
         ("wr", totals.write),
         ("flush", totals.flush),
         ("unmap", totals.unmap),
+        // No device here has zones.
+        ("zone_append", Tally::default()),
     ];
     for (kind, tally) in kinds {
         let mut put = |name: String, number: u64| out.insert(&name, number);
