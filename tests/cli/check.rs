@@ -89,8 +89,9 @@ fn a_million_clusters_are_checked_in_little_memory() {
     let dir = Scratch::new();
     for (cluster, size) in [("512", "512M"), ("64k", "64G")] {
         let options = format!("preallocation=metadata,cluster_size={cluster}");
+        // The reference takes minutes for this where the disk is busy.
         let args = ["create", "-q", "-f", "qcow2", "-o", &options, "x.img", size];
-        reference.run(dir.dir(), &args).ok();
+        ours().run(dir.dir(), &args).ok();
         let args = ["check", "-f", "qcow2", "x.img"];
         let output = ours().run(dir.dir(), &args).ok();
         assert_eq!(output.stdout, reference.run(dir.dir(), &args).stdout);

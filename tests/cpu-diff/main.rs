@@ -102,6 +102,9 @@ impl Tally {
             return;
         }
         let name = format!("{:?}", case.codes);
+        if !is_amd() && intels_own(&name, lines) {
+            return;
+        }
         let count = self.bad.entry(name.clone()).or_default();
         *count += 1;
         if *count <= SHOWN {
@@ -136,6 +139,18 @@ impl Tally {
         let allowed = if is_amd() { 0 } else { self.cases / 200 };
         assert!(bad <= allowed, "cases differ");
     }
+}
+
+/// Whether a difference is one between Intel's processors and AMD's, which ours follows: 0F 0D with a register is no
+/// operation or undefined, double shifts of 16 bits by more than 16 leave what they like, and operands of SHA in memory
+/// must be aligned or need not be.
+fn intels_own(name: &str, lines: &[String]) -> bool {
+    const OWN: [&str; 3] = ["_0F0D", "Shld_rm16", "Shrd_rm16"];
+    let sha = name.contains("Sha1") || name.contains("Sha256");
+    let refused = lines
+        .first()
+        .is_some_and(|line| line.starts_with("vector: host 0xd,"));
+    OWN.iter().any(|own| name.contains(own)) || sha && refused
 }
 
 /// Whether the host does in all corners what our processor does.
