@@ -12,23 +12,6 @@ use house_tests::tools::{Scratch, built, find};
 /// Longest that a boot may take where everything else runs at the same time.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// The guest's side: the power button ends it as a daemon of ACPI events would, and a shell reads the console.
-const SHELL: &str = r#"
-mkdir -p /etc/acpi/PWRF
-cat > /etc/acpi/PWRF/00000080 <<'END'
-#!/bin/sh
-echo The button was pressed. > /dev/ttyS0
-umount /mnt
-poweroff -f
-END
-chmod 755 /etc/acpi/PWRF/00000080
-acpid -l /dev/null
-for try in 1 2 3 4 5 6 7 8 9 10; do test -b /dev/DISK && break; sleep 1; done
-mount /dev/DISK /mnt && echo "The disk is mounted."
-cd /
-exec setsid cttyhack sh -i
-"#;
-
 fn run(program: &Path, words: &[&str]) -> String {
     let output = Command::new(program)
         .args(words)
@@ -46,7 +29,7 @@ fn from_disk_to_shell(accelerator: &str) {
     let guest = require!(guest::ours(""));
     let modules = ["virtio_pci", "virtio_blk", "ext4", "button", "evdev"];
     let root = guest.root(&modules).expect("modules of the kernel");
-    let initrd = Guest::initrd(root, &SHELL.replace("DISK", "vda1"));
+    let initrd = Guest::initrd(root, &grub::SHELL.replace("DISK", "vda1"));
     let scratch = Scratch::new();
     let raw = require!(grub::disk(&guest, &initrd, scratch.dir(), 96));
     let raw = raw.display().to_string();

@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: builds release, then does the main job on a real file system, step by step, and proves
-//! each step: what was put in comes out, byte for byte.
+//! each step: what was put in comes out, byte for byte. At its end a disk that it made boots.
+
+mod machine;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,8 @@ pub(crate) fn demo() -> Result<()> {
         "qimg",
         "-p",
         "qnbd",
+        "-p",
+        "vmm-core",
     ]))?;
     let dir = root().join("target/demo");
     if dir.exists() {
@@ -51,6 +55,7 @@ pub(crate) fn demo() -> Result<()> {
     demo.sizes()?;
     demo.layers()?;
     demo.over_nbd()?;
+    demo.boot()?;
     demo.summary();
     fs::remove_dir_all(&demo.dir)?;
     Ok(())

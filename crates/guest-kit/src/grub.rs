@@ -36,6 +36,24 @@ menuentry Linux {
 }
 ";
 
+/// The guest's side: the power button ends it as a daemon of ACPI events would, and a shell reads the
+/// console. `DISK` stands for the partition.
+pub const SHELL: &str = r#"
+mkdir -p /etc/acpi/PWRF
+cat > /etc/acpi/PWRF/00000080 <<'END'
+#!/bin/sh
+echo The button was pressed. > /dev/ttyS0
+umount /mnt
+poweroff -f
+END
+chmod 755 /etc/acpi/PWRF/00000080
+acpid -l /dev/null
+for try in 1 2 3 4 5 6 7 8 9 10; do test -b /dev/DISK && break; sleep 1; done
+mount /dev/DISK /mnt && echo "The disk is mounted."
+cd /
+exec setsid cttyhack sh -i
+"#;
+
 fn run(command: &mut Command) -> Result<(), String> {
     let line = format!("{command:?}");
     let output = command.output().map_err(|e| format!("{line}: {e}"))?;
