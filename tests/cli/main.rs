@@ -5,6 +5,7 @@
 mod aio;
 mod check;
 mod close;
+mod elsewhere;
 mod filter_words;
 mod filters;
 mod generated;

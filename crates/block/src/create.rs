@@ -140,6 +140,11 @@ pub async fn create(session: &Session, spec: CreateSpec<'_>) -> qapi::Result<()>
         return result.map_err(|e| too_large(e, driver));
     }
     let (protocol, _) = protocol_of(spec.filename)?;
+    // A file's name is no name of a disk on another host.
+    let local = ["file", "host_device", "host_cdrom"];
+    if protocol.name != spec.format && !local.contains(&spec.format) {
+        return Err(Error::new("Could not create image: Invalid argument"));
+    }
     let Some(create) = protocol.create else {
         return Err(Error::new(format!(
             "Format driver '{}' does not support image creation",
