@@ -119,10 +119,12 @@ pub(crate) fn install() {
     }
     let (reference, others): (Vec<&Need>, Vec<&Need>) =
         missing.into_iter().partition(|need| need.reference);
-    let done = run(&mut apt(&["update", "-qq"]))
-        .and_then(|()| install_all(&names(&others), &[]))
-        .and_then(|()| install_reference(&names(&reference)));
-    if let Err(error) = done {
+    // Each for itself: the one's failure is no reason to lack the other.
+    let steps = [
+        run(&mut apt(&["update", "-qq"])).and_then(|()| install_all(&names(&others), &[])),
+        install_reference(&names(&reference)),
+    ];
+    for error in steps.into_iter().filter_map(Result::err) {
         println!("packages: {error:#}; tests that need what is missing will be skipped");
     }
 }

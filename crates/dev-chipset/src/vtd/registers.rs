@@ -28,7 +28,6 @@ const FRCD: u64 = 0x220;
 /// Global command and status bits.
 pub(super) const TRANSLATE: u32 = 1 << 31;
 const SET_ROOT: u32 = 1 << 30;
-const FLUSH_BUFFER: u32 = 1 << 27;
 pub(super) const QUEUE: u32 = 1 << 26;
 pub(super) const REMAP: u32 = 1 << 25;
 const SET_TABLE: u32 = 1 << 24;
@@ -226,8 +225,6 @@ impl Unit {
             switches |= REMAP | COMPATIBLE;
         }
         registers.status = before & !switches | word & switches;
-        // A buffer that is not there is empty.
-        debug_assert_eq!(registers.status & FLUSH_BUFFER, 0);
         if before & QUEUE == 0 && word & QUEUE != 0 {
             registers.head = 0;
             self.run_queue();
